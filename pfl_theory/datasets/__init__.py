@@ -1,0 +1,12 @@
+"""Real data sets: found on this machine or downloaded, verified, never unpickled. One file a data set.
+
+Importing this package imports NumPy only; the readers import what else they need.
+"""
+
+from __future__ import annotations
+
+from .dataset import Dataset
+from .digits import digits
+from .mnist import mnist, mnist_available
+
+__all__ = ["Dataset", "digits", "mnist", "mnist_available"]

@@ -1,0 +1,141 @@
+"""Files of data sets: where they may lie, fetching what is absent, and trusting none before its checksum fits.
+
+A file is looked for in ``PFL_THEORY_DATA/<folder>``, then in the cache (``PFL_THEORY_CACHE``, else the user's own), then fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataMissingError, InputError, OutputError
+
+TIMEOUT = 30  # seconds without a byte, not for the whole file
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file that is published under this name with these checksums."""
+
+    name: str
+    n_bytes: int
+    md5: str
+    sha256: str
+
+    @property
+    def expected(self) -> str:
+        """What the right file is, for messages."""
+        return f"expected {self.n_bytes:,} bytes with md5 {self.md5} and sha256 {self.sha256}"
+
+
+def data_folder(folder: str) -> Path | None:
+    """``PFL_THEORY_DATA/<folder>``, or None where the variable is unset."""
+    root = os.environ.get("PFL_THEORY_DATA")
+    return Path(root) / folder if root else None
+
+
+def cache_folder(folder: str) -> Path:
+    """Where downloads of this data set are kept."""
+    root = os.environ.get("PFL_THEORY_CACHE")
+    if root:
+        return Path(root) / folder
+    import pooch
+
+    return Path(pooch.os_cache("pfl-theory")) / folder
+
+
+def local_path(folder: str, name: str) -> Path | None:
+    """The first place where the file lies, not yet verified; None where it is absent. No network."""
+    places = [p for p in (data_folder(folder), cache_folder(folder)) if p is not None]
+    return next((p / name for p in places if (p / name).is_file()), None)
+
+
+def verified_bytes(path: Path, known: KnownFile) -> bytes:
+    """Content of `path`, whose checksum is the published one.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not the published one (truncated, corrupted, another file).
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {known.expected}") from error
+    if hashlib.sha256(content).hexdigest() != known.sha256:
+        found = f"{len(content):,} bytes with md5 {hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+        raise InputError(f"{path}: not the published {known.name} ({found}); {known.expected}; replace or delete it")
+    return content
+
+
+def obtain(folder: str, known: KnownFile, *, mirrors: Sequence[str], download: bool = True) -> bytes:
+    """Verified content of a file of a data set: found here, else fetched from the first mirror that has it.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the data set, e.g. ``"mnist"``.
+    known : KnownFile
+        Name and checksums.
+    mirrors : sequence of str
+        Base URLs, tried in this order.
+    download : bool
+        Whether the network may be used.
+
+    Raises
+    ------
+    DataMissingError
+        The file is absent, and may not or could not be fetched.
+    InputError
+        The file found, or every file offered, is not the published one. Nothing of a refused download is left.
+    """
+    path = local_path(folder, known.name)
+    if path is not None:
+        # A wrong file is never silently replaced by a download: the user put it there, or should know that a disk lies.
+        return verified_bytes(path, known)
+    if not download:
+        raise _missing(folder, known, "downloading is off here")
+    return verified_bytes(fetch(cache_folder(folder), known, mirrors), known)
+
+
+def fetch(target: Path, known: KnownFile, mirrors: Sequence[str]) -> Path:
+    """Download `known` into the folder `target`; it appears there whole and verified, or not at all."""
+    import pooch
+    import requests
+
+    failures, wrong = [], False
+    for mirror in mirrors:
+        url = mirror.rstrip("/") + "/" + known.name
+        try:
+            # pooch writes to a temporary file, compares the checksum, and only then moves it to its name.
+            # "identity": a server that calls a .gz file gzip-encoded would have it unpacked on the way.
+            downloader = pooch.HTTPDownloader(timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
+            return Path(pooch.retrieve(url, known_hash=f"sha256:{known.sha256}", fname=known.name, path=target, downloader=downloader))
+        except requests.exceptions.RequestException as error:
+            # In the order of the class hierarchy: these are also OSError, some of them ValueError.
+            failures.append(f"{url}: {_reason(error)}")
+        except OSError as error:
+            raise OutputError(
+                f"{target}: cannot be written ({error.strerror or error}); set PFL_THEORY_CACHE to a folder that can, or make room"
+            ) from error
+        except ValueError:
+            wrong = True
+            failures.append(f"{url}: sent something else")
+    if wrong:
+        raise InputError(f"{known.name}: no mirror sent the published file ({'; '.join(failures)}); {known.expected}; nothing was kept")
+    raise _missing(target.name, known, "; ".join(failures) or "no mirror given")
+
+
+def _reason(error: Exception) -> str:
+    """A network error in a few words: its text repeats the address and runs over lines."""
+    response = getattr(error, "response", None)
+    return f"HTTP {response.status_code}" if response is not None else type(error).__name__
+
+
+def _missing(folder: str, known: KnownFile, why: str) -> DataMissingError:
+    place = data_folder(folder)
+    where = f"in {place}" if place else f"in a folder {folder}/ and set PFL_THEORY_DATA to the folder that holds it"
+    return DataMissingError(f"{known.name} is absent ({why}); put it {where}, or allow the download; {known.expected}")

@@ -1,0 +1,28 @@
+"""Find what a folder offers: adding a loss or a claim is one new file, with no list to edit."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def modules(package: str, path: Iterable[str]) -> Iterator[ModuleType]:
+    """The modules of a package in order of name; a leading underscore hides a file."""
+    for found in sorted(pkgutil.iter_modules(list(path)), key=lambda m: m.name):
+        if not found.name.startswith("_"):
+            yield importlib.import_module(f"{package}.{found.name}")
+
+
+def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> dict[str, type[T]]:
+    """Public subclasses of `base` defined in the modules of a package, by class name."""
+    found: dict[str, type[T]] = {}
+    for module in modules(package, path):
+        for name, item in vars(module).items():
+            if isinstance(item, type) and issubclass(item, base) and item is not base and item.__module__ == module.__name__ and not name.startswith("_"):
+                found[name] = item
+    return found

@@ -1,0 +1,33 @@
+"""Users as finite distributions, and the ways to make them. Cheap to import: NumPy only.
+
+One file a maker, named as the function in it; a new one is a new file and its line here.
+"""
+
+from __future__ import annotations
+
+from .concept_shift import concept_shift, concept_shift_from_laws, concept_shift_gamma_G
+from .dirichlet import dirichlet
+from .federation import Federation
+from .finite_support import finite_support
+from .k_classes import k_classes
+from .like import like
+from .location import location
+from .measure import Measure
+from .paper_split import paper_split, paper_split_pair
+from .shards import shards
+
+__all__ = [
+    "Federation",
+    "Measure",
+    "concept_shift",
+    "concept_shift_from_laws",
+    "concept_shift_gamma_G",
+    "dirichlet",
+    "finite_support",
+    "k_classes",
+    "like",
+    "location",
+    "paper_split",
+    "paper_split_pair",
+    "shards",
+]

@@ -1,0 +1,302 @@
+"""The users' distributions, stored flat: rows of all users one after the other, with offsets."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError, require
+from .measure import Measure, checked_rows, checked_weights
+
+LAWS = ("exact", "sample")
+
+
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """n users, each with a finite distribution over its own rows.
+
+    Build one with :meth:`from_arrays`, :meth:`from_frame` or a maker of this package (``paper_split``, ``dirichlet``, ...).
+
+    Attributes
+    ----------
+    x : ndarray, shape (N, p)
+        Rows of all users in the dtype they came with; the value of a feature is ``x * scale``.
+    y : ndarray, shape (N,), or None
+        Labels (integers) or targets (floats).
+    weights : ndarray, shape (N,)
+        Probability of each row inside its user: each user's weights sum to 1.
+    offsets : ndarray, shape (n_users + 1,)
+        User i owns rows ``offsets[i]:offsets[i + 1]``.
+    scale : float
+        Factor from stored to real features (1/255 for 8-bit pixels).
+    law : {"exact", "sample"}
+        Whether the rows *are* the user's distribution or a sample of it. Expectations are exact sums over the rows either way;
+        distances read differently.
+    name : str
+        Where the rows come from; stands in titles and tables.
+    info : dict
+        Plain facts about the making (split, a, kinds of user ...), JSON-able.
+
+    Examples
+    --------
+    >>> fed = Federation.from_arrays([[[0.0], [1.0]], [[2.0]]])
+    >>> fed.n_users, fed.sizes.tolist(), float(fed.mixture().mean()[0])
+    (2, [2, 1], 1.25)
+    """
+
+    x: NDArray
+    y: NDArray | None
+    weights: NDArray
+    offsets: NDArray
+    scale: float = 1.0
+    law: str = "exact"
+    name: str = "arrays"
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        x = checked_rows(self.x, "Federation")
+        n_rows = len(x)
+        offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
+        require(offsets.ndim == 1 and len(offsets) >= 2, "Federation: no users; give at least one")
+        require(offsets[0] == 0 and offsets[-1] == n_rows, f"Federation: offsets run from {offsets[0]} to {offsets[-1]} but there are {n_rows} rows")
+        sizes = np.diff(offsets)
+        empty = np.flatnonzero(sizes <= 0)
+        require(not len(empty), f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are empty); drop them")
+        weights = np.asarray(self.weights, dtype=np.float64)
+        require(weights.shape == (n_rows,), f"Federation: {n_rows} rows but weights of shape {weights.shape}; give one weight a row")
+        sums = np.add.reduceat(weights, offsets[:-1])
+        worst = int(np.argmax(np.abs(sums - 1.0)))
+        require(bool(np.isfinite(sums).all()), "Federation: weights contain NaN or infinity; drop those rows")
+        require(abs(sums[worst] - 1.0) <= 1e-9, f"Federation: the weights of user {worst} sum to {sums[worst]:.12g}, not 1; divide them by their sum")
+        require(bool((weights >= 0).all()), f"Federation: the smallest weight is {weights.min():g}; weights must be >= 0")
+        require(np.isfinite(self.scale) and self.scale > 0, f"Federation: scale = {self.scale}; must be a positive number")
+        require(self.law in LAWS, f"Federation: law = {self.law!r}; choose one of {', '.join(map(repr, LAWS))}")
+        y = self.y
+        if y is not None:
+            y = np.ascontiguousarray(y)
+            require(y.shape == (n_rows,), f"Federation: {n_rows} rows but labels of shape {y.shape}; give one label a row")
+            require(y.dtype.kind in "uifb", f"Federation: labels have dtype {y.dtype}; give integers (classes) or floats (targets)")
+            if y.dtype.kind == "f":
+                require(bool(np.isfinite(y).all()), "Federation: labels contain NaN or infinity; drop those rows")
+            else:
+                y = y.astype(np.int64)
+        for key, value in (("x", x), ("y", y), ("weights", np.ascontiguousarray(weights)), ("offsets", offsets), ("scale", float(self.scale))):
+            object.__setattr__(self, key, value)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def n_users(self) -> int:
+        """Number of users n."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_features(self) -> int:
+        """Number of features p of a row."""
+        return int(self.x.shape[1])
+
+    @property
+    def sizes(self) -> NDArray:
+        """Rows per user, shape (n_users,)."""
+        return np.diff(self.offsets)
+
+    @property
+    def owner(self) -> NDArray:
+        """User of each row, shape (N,)."""
+        return np.repeat(np.arange(self.n_users), self.sizes)
+
+    def __len__(self) -> int:
+        return self.n_users
+
+    def rows(self, i: int) -> slice:
+        """The rows of user `i`."""
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    def __getitem__(self, i: int) -> Measure:
+        n = self.n_users
+        if not -n <= i < n:
+            raise IndexError(f"user {i}: this federation has users 0 to {n - 1}")
+        rows = self.rows(i % n)
+        return Measure(self.x[rows] * self.scale if self.scale != 1.0 else self.x[rows], None if self.y is None else self.y[rows], self.weights[rows])
+
+    def __iter__(self) -> Iterator[Measure]:
+        return (self[i] for i in range(self.n_users))
+
+    def mixture(self) -> Measure:
+        """The average p = (1/n) sum_i p_i, one point a row (equal points are not merged)."""
+        return Measure(self.x * self.scale if self.scale != 1.0 else self.x, self.y, self.weights / self.n_users)
+
+    def pooled(self) -> Federation:
+        """One user whose distribution is the mixture: what centralised training sees."""
+        return replace(self, weights=self.weights / self.n_users, offsets=np.array([0, len(self.x)]), name=f"{self.name}, pooled")
+
+    def select(self, users: Sequence[int] | NDArray) -> Federation:
+        """The federation of these users, in this order."""
+        chosen = np.asarray(users, dtype=np.int64)
+        require(chosen.size > 0, "select: no users given")
+        require(bool(((chosen >= 0) & (chosen < self.n_users)).all()), f"select: users must be 0 to {self.n_users - 1}, got {chosen.min()} to {chosen.max()}")
+        rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen])
+        offsets = np.concatenate([[0], np.cumsum(self.sizes[chosen])])
+        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows], weights=self.weights[rows], offsets=offsets)
+
+    # -- making ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: ArrayLike | Sequence[ArrayLike],  # noqa: N803 - the name users know from scikit-learn
+        y: ArrayLike | Sequence[ArrayLike] | None = None,
+        *,
+        sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
+        groups: ArrayLike | None = None,
+        scale: float = 1.0,
+        law: str = "exact",
+        name: str = "arrays",
+        info: dict[str, Any] | None = None,
+    ) -> Federation:
+        """A federation from one array per user, or from one array with `groups` naming each row's user.
+
+        Parameters
+        ----------
+        X : list of array_like, each (m_i, p) or (m_i,); or one array (N, p) with `groups`
+            Features.
+        y : list of array_like, each (m_i,); or one array (N,), optional
+            Labels 0, 1, ... or real targets.
+        sample_weight : list of array_like, each (m_i,); or one array (N,), optional
+            Probabilities that sum to 1 inside every user; uniform when absent.
+        groups : array_like, shape (N,), optional
+            User of each row; users are numbered by the sorted order of the distinct values.
+
+        Raises
+        ------
+        InputError
+            Empty users, NaN or infinite data, lengths that differ, weights that do not sum to 1.
+
+        Examples
+        --------
+        >>> fed = Federation.from_arrays([[1.0], [2.0], [5.0]], [0, 1, 1], groups=["ann", "bob", "ann"])
+        >>> fed.sizes.tolist(), fed.info["users"]
+        ([2, 1], ['ann', 'bob'])
+        """
+        info = dict(info or {})
+        if groups is not None:
+            x = checked_rows(np.asarray(X), "from_arrays")
+            g = np.asarray(groups)
+            require(g.shape == (len(x),), f"from_arrays: {len(x)} rows but groups of shape {g.shape}; give one group a row")
+            names, codes = np.unique(g, return_inverse=True)
+            order = np.argsort(codes, kind="stable")
+            cuts = np.cumsum(np.bincount(codes))[:-1]
+
+            def cut(values: Any, what: str) -> list[NDArray] | None:
+                if values is None:
+                    return None
+                v = np.asarray(values)
+                require(v.shape == (len(x),), f"from_arrays: {len(x)} rows but {what} of shape {v.shape}")
+                return np.split(v[order], cuts)
+
+            info.setdefault("users", names.tolist())
+            return cls.from_arrays(
+                np.split(x[order], cuts), cut(y, "y"), sample_weight=cut(sample_weight, "sample_weight"), scale=scale, law=law, name=name, info=info
+            )
+
+        users = [checked_rows(np.asarray(u), f"from_arrays: user {i}") for i, u in enumerate(X)]  # type: ignore[arg-type]
+        require(len(users) > 0, "from_arrays: no users; give a list with one array per user, or one array with groups=")
+        for i, u in enumerate(users):
+            require(len(u) > 0, f"from_arrays: user {i} has no data; drop it")
+            require(u.shape[1] == users[0].shape[1], f"from_arrays: user {i} has {u.shape[1]} features, user 0 has {users[0].shape[1]}; they must agree")
+
+        def joined(values: Any, what: str) -> NDArray | None:
+            if values is None:
+                return None
+            parts = [np.asarray(v) for v in values]
+            require(len(parts) == len(users), f"from_arrays: {len(users)} users but {what} for {len(parts)}; give one array per user")
+            for i, (u, v) in enumerate(zip(users, parts, strict=True)):
+                require(v.shape == (len(u),), f"from_arrays: user {i} has {len(u)} rows but {what} of shape {v.shape}")
+            return np.concatenate(parts)
+
+        weights = joined(sample_weight, "sample_weight")
+        if weights is None:
+            weights = np.concatenate([np.full(len(u), 1.0 / len(u)) for u in users])
+        else:
+            start = 0
+            for i, u in enumerate(users):
+                checked_weights(weights[start : start + len(u)], f"from_arrays: user {i}")
+                start += len(u)
+        offsets = np.concatenate([[0], np.cumsum([len(u) for u in users])])
+        return cls(np.concatenate(users), joined(y, "y"), weights, offsets, scale, law, name, info)
+
+    @classmethod
+    def from_frame(cls, frame: Any, *, user: str, label: str | None = None, features: Sequence[str] | None = None, **keywords: Any) -> Federation:
+        """A federation from a data frame with one row a datum.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+        user : str
+            Column that names the user.
+        label : str, optional
+            Column of labels or targets.
+        features : sequence of str, optional
+            Feature columns; all others when absent.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"who": ["a", "a", "b"], "height": [1.0, 2.0, 3.0], "sick": [0, 1, 1]})
+        >>> Federation.from_frame(frame, user="who", label="sick").sizes.tolist()
+        [2, 1]
+        """
+        for column in [user, *([label] if label else []), *(features or [])]:
+            require(column in frame.columns, f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, frame.columns))}")
+        chosen = list(features) if features is not None else [c for c in frame.columns if c not in (user, label)]
+        return cls.from_arrays(frame[chosen].to_numpy(), None if label is None else frame[label].to_numpy(), groups=frame[user].to_numpy(), **keywords)
+
+    # -- keeping -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write to an npz file without pickles; the file appears whole or not at all. Returns its path."""
+        from ..sweeps.files import atomic_write, canonical_json
+
+        arrays = {"x": self.x, "weights": self.weights, "offsets": self.offsets}
+        if self.y is not None:
+            arrays["y"] = self.y
+        facts = canonical_json({"scale": self.scale, "law": self.law, "name": self.name, "info": self.info})
+        arrays["facts"] = np.frombuffer(facts.encode(), dtype=np.uint8)
+        target = Path(path)
+        if target.suffix != ".npz":
+            target = target.with_name(target.name + ".npz")
+        with atomic_write(target, "wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Federation:
+        """Read what :meth:`save` wrote. Nothing is unpickled.
+
+        Raises
+        ------
+        InputError
+            The file is absent, truncated, or not a federation.
+        """
+        import json
+
+        target = Path(path)
+        require(target.is_file(), f"{target}: no such file; write one with Federation.save")
+        try:
+            with np.load(target, allow_pickle=False) as z:
+                missing = {"x", "weights", "offsets", "facts"} - set(z.files)
+                require(not missing, f"{target}: not a saved federation (no {', '.join(sorted(missing))}); write one with Federation.save")
+                facts = json.loads(z["facts"].tobytes().decode())
+                return cls(z["x"], z["y"] if "y" in z.files else None, z["weights"], z["offsets"], facts["scale"], facts["law"], facts["name"], facts["info"])
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:  # what a damaged zip can raise
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by Federation.save") from error

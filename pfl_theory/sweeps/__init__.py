@@ -1,0 +1,8 @@
+"""Sweeps: cells, a content-keyed store, local workers. A leaf that knows no mathematics."""
+
+from .cells import Row, Task, make_task
+from .progress import Progress
+from .store import Record, Store
+from .workers import Event, Failure, Outcome, n_workers, run
+
+__all__ = ["Event", "Failure", "Outcome", "Progress", "Record", "Row", "Store", "Task", "make_task", "n_workers", "run"]

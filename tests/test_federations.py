@@ -1,0 +1,425 @@
+"""Makers of users: what each promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pfl_theory.datasets import Dataset, digits
+from pfl_theory.errors import InputError
+from pfl_theory.federations import (
+    Federation,
+    concept_shift,
+    concept_shift_from_laws,
+    concept_shift_gamma_G,
+    dirichlet,
+    finite_support,
+    k_classes,
+    like,
+    location,
+    paper_split,
+    paper_split_pair,
+    shards,
+)
+
+MNIST_TRAIN = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+MNIST_TEST = (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)
+
+
+def stand_in(counts, split="train") -> Dataset:
+    """These many images of each class in mixed order; the pixels spell the number of the image."""
+    y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    number = np.arange(len(y), dtype=np.uint32)
+    return Dataset(
+        "stand-in", np.stack([number >> 16 & 255, number >> 8 & 255, number & 255], axis=1).astype(np.uint8), y, len(counts), (3,), split=split
+    )
+
+
+def numbers(fed: Federation) -> np.ndarray:
+    """Which images a federation has."""
+    assert fed.x.dtype == np.uint8
+    return fed.x.astype(int) @ [65536, 256, 1]
+
+
+def label_counts(fed: Federation, n_classes: int) -> np.ndarray:
+    counts = np.zeros((fed.n_users, n_classes), dtype=int)
+    np.add.at(counts, (fed.owner, fed.y), 1)
+    return counts
+
+
+def check_images(fed: Federation, dataset: Dataset) -> None:
+    """No image serves two users (or one twice), and each kept its label and weight."""
+    which = numbers(fed)
+    assert len(np.unique(which)) == len(which)
+    assert np.array_equal(dataset.y[which], fed.y)
+    assert (fed.scale, fed.law) == (dataset.scale, "sample")
+    assert np.array_equal(fed.weights, np.repeat(1 / fed.sizes, fed.sizes))
+
+
+few = settings(max_examples=25, deadline=None)
+class_counts = st.lists(st.integers(0, 60), min_size=1, max_size=12).filter(any)
+
+
+# -- paper split -------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(half=st.integers(1, 15), b=st.integers(1, 10), seed=st.integers(0, 2**64))
+def test_paper_split_counts(half, b, seed):
+    a, n = 2 * b, 2 * half
+    dataset = stand_in([(n + half) * a] * 10)
+    fed = paper_split(dataset, n_users=n, a=a, seed=seed)
+    check_images(fed, dataset)
+    expected = np.zeros((n, 10), dtype=int)
+    expected[:half, :5] = a
+    for j in range(half):
+        expected[half + j, j % 5] += a // 2
+        expected[half + j, 5 + j % 5] += 2 * a
+    assert np.array_equal(label_counts(fed, 10), expected)
+    assert fed.info["kind"] == ["five classes"] * half + ["two classes"] * half
+    assert (fed.info["split"], fed.info["a"], fed.info["dataset"], fed.info["dataset_split"]) == ("paper", a, "stand-in", "train")
+
+
+def test_paper_split_fits_mnist_as_far_as_stated():
+    train, test = stand_in(MNIST_TRAIN), stand_in(MNIST_TEST, "test")
+    assert paper_split(train).name == "stand-in, paper split n=50 a=196"
+    assert paper_split(train, a=212).n_users == 50
+    with pytest.raises(InputError, match=r"^class 4 runs out: 5,885 images needed, stand-in has 5,842; the largest a that fits n_users = 50 is 212$"):
+        paper_split(train, a=214)
+    assert paper_split(test, a=34).name == "stand-in test, paper split n=50 a=34"
+    with pytest.raises(InputError, match=r"^class 0 runs out: 990 images needed, stand-in test has 980; the largest a that fits n_users = 50 is 34$"):
+        paper_split(test, a=36)
+
+
+@few
+@given(counts=st.lists(st.integers(0, 300), min_size=10, max_size=10), half=st.integers(1, 12))
+def test_paper_split_largest_a_is_the_largest(counts, half):
+    dataset = stand_in(np.maximum(counts, [1] + [0] * 9))
+    with pytest.raises(InputError, match="runs out") as error:
+        paper_split(dataset, n_users=2 * half, a=1000)
+    words = str(error.value)
+    if "no a fits" in words:
+        with pytest.raises(InputError, match="runs out"):
+            paper_split(dataset, n_users=2 * half, a=2)
+        return
+    most = int(words.rsplit(" ", 1)[1])
+    paper_split(dataset, n_users=2 * half, a=most)
+    with pytest.raises(InputError, match=f"is {most}$"):
+        paper_split(dataset, n_users=2 * half, a=most + 2)
+
+
+def test_paper_split_on_digits_at_the_scale_of_the_tests():
+    train, test = paper_split_pair(digits("train"), digits("test"), n_users=10, a_train=60, a_test=12)
+    assert np.array_equal(label_counts(train, 10), 5 * label_counts(test, 10))
+    assert train.info["kind"] == test.info["kind"]
+    assert train.name != test.name
+    for fed, data, most in ((train, "train", 76), (test, "test", 14)):
+        assert fed.scale == 1 / 255
+        with pytest.raises(InputError, match=f"class 0 runs out: .* is {most}$"):
+            paper_split(digits(data), n_users=10, a=80)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"n_users": 5}, "n_users = 5: must be even.*use 6"),
+        ({"a": 7}, "a = 7: must be even.*use 6"),
+        ({"a": 0}, "a = 0: must be a whole number >= 2"),
+        ({"a": 2.0}, "a = 2.0: must be a whole number"),
+        ({"seed": -1}, "seed = -1"),
+        ({"seed": "x"}, "seed = 'x'"),
+    ],
+)
+def test_paper_split_refuses(keywords, message):
+    with pytest.raises(InputError, match=message):
+        paper_split(stand_in([100] * 10), **{"n_users": 4, "a": 2, **keywords})
+
+
+def test_paper_split_needs_ten_classes():
+    with pytest.raises(InputError, match="has 3 classes; the paper's split needs 10"):
+        paper_split(stand_in([9, 9, 9]), n_users=2, a=2)
+
+
+# -- Dirichlet ---------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(counts=class_counts, n=st.integers(1, 6), concentration=st.floats(0.01, 1e6), data=st.data())
+def test_dirichlet_over_classes(counts, n, concentration, data):
+    dataset = stand_in(counts)
+    if len(dataset) < n:
+        with pytest.raises(InputError, match="use fewer users"):
+            dirichlet(dataset, n_users=n, over="classes")
+        return
+    size = data.draw(st.none() | st.integers(1, len(dataset) // n))
+    fed = dirichlet(dataset, n_users=n, concentration=concentration, size=size, over="classes")
+    check_images(fed, dataset)
+    assert set(fed.sizes) == {size or len(dataset) // n}
+
+
+@few
+@given(counts=class_counts, n=st.integers(1, 4), concentration=st.floats(0.5, 1e6), seed=st.integers(0, 99))
+def test_dirichlet_over_users(counts, n, concentration, seed):
+    dataset = stand_in([c + 20 for c in counts])
+    fed = dirichlet(dataset, n_users=n, concentration=concentration, seed=seed)
+    check_images(fed, dataset)
+    assert len(fed.x) == len(dataset)  # every image is used
+    half = dirichlet(dataset, n_users=n, concentration=concentration, size=len(dataset) // n // 2, seed=seed)
+    assert len(half.x) == n * (len(dataset) // n // 2)
+
+
+def test_dirichlet_knob():
+    dataset = stand_in([600] * 10)
+    for over in ("users", "classes"):
+        equal = label_counts(dirichlet(dataset, n_users=5, concentration=1e6, over=over, size=400), 10)
+        assert np.abs(equal - 40).max() <= (30 if over == "classes" else 12), over
+        unlike = label_counts(dirichlet(dataset, n_users=5, concentration=1e-6 if over == "classes" else 0.01, over=over, size=400, seed=3), 10)
+        assert (unlike.max(axis=0) / unlike.sum(axis=0)).min() > 0.5 if over == "users" else (unlike > 0).sum(axis=1).max() <= 2
+
+
+def test_dirichlet_minimum_size():
+    dataset = stand_in([100] * 3)
+    assert dirichlet(dataset, n_users=4, concentration=1.0, min_size=30).sizes.min() >= 30
+    with pytest.raises(InputError, match="concentration = 1e-06: none of 100 draws gave each of 10 users 1 images; use fewer users, a larger"):
+        dirichlet(dataset, n_users=10, concentration=1e-6)
+    with pytest.raises(InputError, match="min_size = 31: must be at most 30"):
+        dirichlet(dataset, n_users=10, min_size=31)
+    with pytest.raises(InputError, match="n_users = 10 times size = 31 is 310 images; stand-in has 300"):
+        dirichlet(dataset, n_users=10, size=31)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "x", None, True, 1e7, 10**400])
+def test_dirichlet_concentration(value):
+    with pytest.raises(InputError, match="concentration = .*must be a number from 1e-06 to 1e\\+06"):
+        dirichlet(stand_in([9, 9]), concentration=value)
+
+
+# -- shards, k classes -------------------------------------------------------------------------------------------------
+
+
+@few
+@given(counts=class_counts, n=st.integers(1, 8), each=st.integers(1, 3), seed=st.integers(0, 99))
+def test_shards(counts, n, each, seed):
+    dataset = stand_in(counts)
+    if n * each > len(dataset):
+        with pytest.raises(InputError, match=f"is {n * each} shards; stand-in has {len(dataset)} images"):
+            shards(dataset, n_users=n, shards_per_user=each, seed=seed)
+        return
+    fed = shards(dataset, n_users=n, shards_per_user=each, seed=seed)
+    check_images(fed, dataset)
+    assert len(fed.x) == len(dataset)
+    assert np.ptp(fed.sizes) <= each  # shards differ by one image at most
+    if len(dataset) % (n * each) == 0:
+        assert np.ptp(fed.sizes) == 0
+
+
+def test_shards_of_the_original():
+    fed = shards(stand_in([600] * 10), n_users=100, shards_per_user=2)  # each shard holds one class, as 60,000 / 200 does not quite
+    assert set(fed.sizes) == {60}
+    assert (label_counts(fed, 10) > 0).sum(axis=1).max() <= 2
+
+
+@few
+@given(counts=class_counts, n=st.integers(1, 8), data=st.data())
+def test_k_classes(counts, n, data):
+    dataset = stand_in(counts)
+    present = np.flatnonzero(dataset.counts)
+    k = data.draw(st.integers(1, len(present)))
+    size = data.draw(st.none() | st.integers(k, 40))
+    try:
+        fed = k_classes(dataset, n_users=n, k=k, size=size)
+    except InputError as error:
+        assert "runs out" in str(error)  # noqa: PT017 - either way is right, and which is checked here
+        users_per_class = -(-n * k // len(present))
+        assert dataset.counts[present].min() < users_per_class * (1 if size is None else -(-size // k))
+        return
+    check_images(fed, dataset)
+    got = label_counts(fed, dataset.n_classes)
+    assert ((got > 0).sum(axis=1) == k).all()
+    assert np.ptp((got > 0).sum(axis=0)[present]) <= 1
+    assert [np.flatnonzero(row).tolist() for row in got] == fed.info["classes"]
+    if size is not None:
+        assert (got.sum(axis=1) == size).all()
+        assert all(np.ptp(row[row > 0]) <= 1 for row in got)
+    else:
+        assert np.array_equal(got.sum(axis=0)[got.any(axis=0)], dataset.counts[got.any(axis=0)])
+
+
+def test_k_classes_says_which_class_runs_out():
+    dataset = stand_in([50, 8, 50])
+    with pytest.raises(InputError, match=r"^class 1 runs out: 30 images needed, stand-in has 8; size = 4 fits$"):
+        k_classes(dataset, n_users=6, k=1, size=15)
+    assert k_classes(dataset, n_users=6, k=1, size=4).n_users == 6
+    with pytest.raises(InputError, match="class 1 runs out: 9 images needed, stand-in has 8"):
+        k_classes(dataset, n_users=9, k=3)
+    with pytest.raises(InputError, match="k = 4: stand-in has images of 3 classes; use k <= 3"):
+        k_classes(dataset, k=4)
+    with pytest.raises(InputError, match="size = 1: must be a whole number >= 2"):
+        k_classes(dataset, k=2, size=1)
+
+
+# -- the test federation of the same users -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make", [shards, k_classes, dirichlet, lambda d, n_users: paper_split(d, n_users=n_users, a=40)], ids=["shards", "k", "dir", "paper"]
+)
+def test_like_keeps_label_shares(make):
+    train_data, test_data = stand_in([600] * 10), stand_in([110] * 10, "test")
+    train = make(train_data, n_users=10)
+    for size in (0.1, None):
+        test = like(train, test_data, size=size)
+        check_images(test, test_data)
+        factor = test.info["size"]
+        assert np.array_equal(test.sizes, np.maximum(1, np.rint(factor * train.sizes)))
+        assert np.abs(label_counts(test, 10) - factor * label_counts(train, 10)).max() < 1.5
+        assert (test.info["dataset_split"], test.info["split"]) == ("test", train.info["split"])
+    assert label_counts(like(train, test_data), 10).sum(axis=0).max() >= 100  # about as large as fits
+
+
+def test_like_refuses():
+    train = shards(stand_in([60] * 4), n_users=4)
+    with pytest.raises(InputError, match=r"class \d runs out: .* images needed, stand-in test has 5; size = 0.0833 is about the largest"):
+        like(train, stand_in([5] * 4, "test"), size=0.5)
+    with pytest.raises(InputError, match="has no image of class 2"):
+        like(train, stand_in([5, 5, 0, 5], "test"))
+    with pytest.raises(InputError, match="label 3 of .* is no class of stand-in, 0 to 2"):
+        like(train, stand_in([60] * 3))
+    with pytest.raises(InputError, match="has no class labels"):
+        like(location(), stand_in([60] * 3))
+    for size in (0, -1, float("nan"), 1e300):
+        with pytest.raises(InputError, match="size = "):
+            like(train, stand_in([60] * 4), size=size)
+
+
+# -- location ----------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(n=st.integers(2, 12), d=st.integers(1, 5), knob=st.floats(0, 10), laws=st.sampled_from(["gaussian", "uniform", "signs"]))
+def test_location_shared(n, d, knob, laws):
+    fed = location(n_users=n, dim=d, size=7, heterogeneity=knob, laws=laws, shared=True)
+    x = fed.x.reshape(n, 7, d)
+    assert np.allclose(x - x[:1], (x - x[:1])[:, :1], atol=1e-12)  # exact translations
+    means = x.mean(axis=1)
+    assert np.isclose(((means - means.mean(axis=0)) ** 2).sum(axis=1).mean(), knob**2, atol=1e-12)
+    assert fed.law == "exact"
+    assert fed.y is None
+
+
+def test_location_centres_and_noise():
+    for n, d in ((1, 1), (2, 1), (5, 1), (2, 2), (7, 3)):
+        centres = location(n_users=n, dim=d, size=1, noise=0.0).x
+        assert np.allclose(centres.sum(axis=0), 0, atol=1e-14)
+        assert np.isclose((centres**2).sum() / n, float(n > 1))
+    same = location(heterogeneity=0.0, shared=True)
+    assert all(np.array_equal(same[0].points, user.points) for user in same)
+    for laws in ("gaussian", "uniform", "signs"):
+        fed = location(n_users=2, size=20000, heterogeneity=0.0, noise=3.0, laws=laws, seed=5)
+        assert fed.law == "sample"
+        assert np.isclose(fed.x.std(), 3.0, rtol=0.02)  # 40,000 draws: two standard errors are 0.7 %
+        assert not np.array_equal(fed[0].points, fed[1].points)
+    # A user keeps its noise when others join.
+    assert np.array_equal(location(n_users=2, heterogeneity=0.0).x, location(n_users=3, heterogeneity=0.0).x[:40])
+
+
+@pytest.mark.parametrize("keywords", [{"dim": 0}, {"size": 0}, {"heterogeneity": -1}, {"noise": float("nan")}, {"noise": "x"}, {"laws": "cauchy"}])
+def test_location_refuses(keywords):
+    (name,) = keywords
+    with pytest.raises(InputError, match=f"^{name} = "):
+        location(**keywords)
+
+
+# -- concept shift -----------------------------------------------------------------------------------------------------
+
+
+def test_gamma_g_witnesses():
+    """distances.md D7.3 (logistic) and D7.2 (softmax), the latter also with several features."""
+    witness = concept_shift_from_laws([[1, 0], [0, 2]], [[0.9, 0.2], [0.3, 0.6]])
+    assert concept_shift_gamma_G(witness) == pytest.approx(0.25, rel=1e-14)
+    assert concept_shift_gamma_G(concept_shift_from_laws([2.0], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]])) == pytest.approx(2**0.5 * 0.7, rel=1e-14)
+    # The same law by hand, rows in another order, rows of weight zero left out.
+    arrays = Federation.from_arrays(
+        [[[0, 2], [1, 0], [0, 2], [1, 0]], [[1, 0], [1, 0], [0, 2], [0, 2]]],
+        [[1, 1, 0, 0], [0, 1, 0, 1]],
+        sample_weight=[[0.1, 0.45, 0.4, 0.05], [0.35, 0.15, 0.2, 0.3]],
+    )
+    assert concept_shift_gamma_G(arrays) == pytest.approx(0.25, rel=1e-14)
+    assert concept_shift_gamma_G(witness, n_classes=3) == pytest.approx(0.25 * 2**0.5, rel=1e-14)  # softmax on labels 0 and 1
+
+
+@few
+@given(n=st.integers(1, 5), d=st.integers(1, 4), size=st.integers(1, 6), k=st.integers(2, 4), shift=st.floats(0, 1), seed=st.integers(0, 99))
+def test_gamma_g_is_the_spread_of_gradients_at_every_w(n, d, size, k, shift, seed):
+    fed = concept_shift(n_users=n, dim=d, size=size, shift=shift, n_classes=k, seed=seed)
+    w = np.random.default_rng(seed).normal(size=(k, d)) * 3
+    gradients = []
+    for user in fed:
+        x, y, mass = user.points, user.labels, user.weights
+        if k == 2:
+            gradients.append(((1 / (1 + np.exp(-x @ w[0])) - y) * mass) @ x)
+        else:
+            p = np.exp(x @ w.T - (x @ w.T).max(axis=1, keepdims=True))
+            gradients.append(((p / p.sum(axis=1, keepdims=True) - np.eye(k)[y]) * mass[:, None]).T @ x)
+    spread = np.array(gradients) - np.mean(gradients, axis=0)
+    assert np.isclose(np.sqrt((spread**2).sum() / n), concept_shift_gamma_G(fed), atol=1e-12)
+    whole = concept_shift_gamma_G(concept_shift(n_users=n, dim=d, size=size, shift=1.0, n_classes=k, seed=seed))
+    assert np.isclose(concept_shift_gamma_G(fed), shift * whole, atol=1e-12)
+
+
+def test_concept_shift_without_shift_is_one_user_many_times():
+    fed = concept_shift(n_users=3, shift=0.0, n_classes=3)
+    assert all(np.array_equal(fed[0].weights, user.weights) for user in fed)
+    assert concept_shift_gamma_G(fed) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_concept_shift_refuses():
+    with pytest.raises(InputError, match="shift = 1.5: must be a number from 0 to 1"):
+        concept_shift(shift=1.5)
+    with pytest.raises(InputError, match="n_classes = 1: must be a whole number >= 2"):
+        concept_shift(n_classes=1)
+    with pytest.raises(InputError, match="must be probabilities"):
+        concept_shift_from_laws([1.0], [[1.5]])
+    with pytest.raises(InputError, match="must sum to 1 over the classes"):
+        concept_shift_from_laws([1.0], [[[0.5, 0.4]]])
+    with pytest.raises(InputError, match=r"laws of shape \(1, 2\) for 1 features; give \(n, 1\)"):
+        concept_shift_from_laws([1.0], [[0.5, 0.4]])
+    with pytest.raises(InputError, match="weights sum to 2, not 1"):
+        concept_shift_from_laws([1.0], [[0.5]], weights=[2.0])
+    with pytest.raises(InputError, match="users give a feature probabilities that differ by 0.5"):
+        concept_shift_gamma_G(Federation.from_arrays([[1.0, 2.0], [1.0, 1.0]], [[0, 1], [0, 1]]))
+    with pytest.raises(InputError, match="no class labels"):
+        concept_shift_gamma_G(location())
+    with pytest.raises(InputError, match="labels run from 0 to 1; must be 0 to 0|n_classes = 1"):
+        concept_shift_gamma_G(concept_shift(), n_classes=1)
+
+
+# -- finite support ----------------------------------------------------------------------------------------------------
+
+
+@few
+@given(n=st.integers(1, 6), points=st.integers(1, 8), k=st.none() | st.integers(1, 3), weights=st.sampled_from(["random", "uniform"]), data=st.data())
+def test_finite_support(n, points, k, weights, data):
+    most = data.draw(st.none() | st.integers(1, points))
+    fed = finite_support(n_users=n, n_points=points, n_classes=k, max_size=most, weights=weights, seed=n)
+    assert fed.sizes.max() <= (most or points)
+    distinct, which = np.unique(fed.x, axis=0, return_inverse=True)
+    assert len(distinct) <= points
+    for i in range(n):
+        assert len(np.unique(fed[i].points, axis=0)) == fed.sizes[i]  # each point once
+        if weights == "uniform":
+            assert np.array_equal(fed[i].weights, np.full(fed.sizes[i], 1 / fed.sizes[i]))
+    if k is None:
+        assert fed.y is None
+    else:
+        assert len({(int(p), int(label)) for p, label in zip(which.reshape(-1), fed.y, strict=True)}) == len(distinct)  # one label a point
+        assert fed.y.max() < k
+
+
+def test_finite_support_refuses():
+    with pytest.raises(InputError, match="max_size = 7: must be at most n_points = 6"):
+        finite_support(max_size=7)
+    with pytest.raises(InputError, match="weights = 'equal': unknown; choose one of 'random', 'uniform'"):
+        finite_support(weights="equal")
