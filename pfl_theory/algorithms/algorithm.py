@@ -1,0 +1,93 @@
+"""What an algorithm is: a frozen record of hyperparameters with pure `init` and `round`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import require
+from ..problems.problem import Problem
+from .local_steps import LocalPlan
+
+
+@dataclass(frozen=True)
+class State:
+    """What a round passes to the next: the common model, and where an algorithm keeps them, one model a user."""
+
+    w: NDArray
+    w_users: NDArray | None = None
+
+
+class Algorithm(ABC):
+    """Frozen dataclasses derive from this. `round` is pure: it returns a new state and the averages at every local step if asked."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Name in figures and tables."""
+
+    def prepare(self, problem: Problem) -> Problem:
+        """The problem the rounds run on (centralised training pools the users); also the place to refuse what does not fit."""
+        return problem
+
+    def init(self, problem: Problem, w0: NDArray) -> State:
+        """First state."""
+        return State(w0)
+
+    @abstractmethod
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+        """One communication round; returns the state and wbar_{k+1,t} (tau + 1, d) if `trace`, else (1, d)."""
+
+
+def participants(participation: float | int, n_users: int) -> int:
+    """Number r n of users a round.
+
+    Parameters
+    ----------
+    participation : float or int
+        A share r in (0, 1] (a float) or a number of users (an int).
+
+    Examples
+    --------
+    >>> participants(0.2, 50), participants(3, 50), participants(1.0, 50)
+    (10, 3, 50)
+    """
+    if isinstance(participation, (bool, np.bool_)) or not isinstance(participation, (int, float, np.integer, np.floating)):
+        require(False, f"participation = {participation!r}; give a share in (0, 1] (float) or a number of users (int)")
+    if isinstance(participation, (int, np.integer)):
+        require(1 <= participation <= n_users, f"participation = {participation} users of {n_users}; must be 1 to {n_users}")
+        return int(participation)
+    require(0 < participation <= 1, f"participation = {participation}; a share must lie in (0, 1]; for a number of users give an int")
+    users = participation * n_users
+    require(users >= 1 - 1e-9, f"participation = {participation} of {n_users} users is {users:g} users; r n must be at least 1: use {1 / n_users:g} or more")
+    require(abs(users - round(users)) <= 1e-9 * n_users, f"participation = {participation} of {n_users} users is {users:g} users; r n must be an integer: use {max(1, round(users))} / {n_users}, or an int")
+    return round(users)
+
+
+def checked_steps(algorithm: str, *, beta: float, local_steps: int, alpha: float = 0.0, **batches: int | None) -> None:
+    """Common hyperparameters: alpha >= 0, beta > 0, tau >= 1, batch sizes >= 1 or None."""
+    require(bool(np.isfinite(alpha) and alpha >= 0), f"{algorithm}: alpha = {alpha}; must be a finite number >= 0 (0 is FedAvg)")
+    require(bool(np.isfinite(beta) and beta > 0), f"{algorithm}: beta = {beta}; must be a finite number > 0")
+    whole = isinstance(local_steps, (int, np.integer)) and not isinstance(local_steps, bool)
+    require(whole and local_steps >= 1, f"{algorithm}: local_steps = {local_steps!r}; tau must be an integer >= 1")
+    for name, size in batches.items():
+        good = size is None or (isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 1)
+        require(good, f"{algorithm}: {name} = {size!r}; must be an integer >= 1, or None for the exact expectation")
+
+
+def plain_plan(beta: float, local_steps: int, batch: int | None, replace: bool) -> LocalPlan:
+    """Stochastic gradient steps without adaptation."""
+    from .local_steps import PLAIN
+
+    return LocalPlan(0.0, float(beta), int(local_steps), PLAIN, 1.0, 0, int(batch or 0), 0, bool(replace))
+
+
+def as_dict(algorithm: Any) -> dict[str, Any]:
+    """Hyperparameters as plain data, for tables."""
+    from dataclasses import asdict
+
+    return {"algorithm": type(algorithm).__name__, **asdict(algorithm)}

@@ -1,0 +1,127 @@
+"""Baselines: FedAvg, training alone, and training on the pooled data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..problems.problem import Problem
+from .algorithm import Algorithm, State, checked_steps, participants, plain_plan
+from .local_steps import local_steps
+from .random import choose_users
+
+
+@dataclass(frozen=True)
+class FedAvg(Algorithm):
+    """FedAvg: tau stochastic gradient steps of size beta on f_i, uniform average. Per-FedAvg at alpha = 0.
+
+    Parameters
+    ----------
+    beta : float
+        Local step, > 0.
+    local_steps : int
+        tau >= 1.
+    participation : float or int
+        Share of users a round (r n an integer), or their number.
+    batch : int or None
+        Batch size; None takes the exact expectation.
+    replace : bool
+        Whether batches are drawn with replacement.
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> problem = pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[[0.0]], [[2.0]]]))
+    >>> round(float(pfl.run(pfl.FedAvg(beta=0.5), problem, rounds=50).w[0]), 6)
+    1.0
+    """
+
+    beta: float
+    local_steps: int = 1
+    participation: float | int = 1.0
+    batch: int | None = None
+    replace: bool = True
+
+    def __post_init__(self) -> None:
+        checked_steps("FedAvg", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+
+    @property
+    def label(self) -> str:
+        return "FedAvg"
+
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+        users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
+        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        path, _ = local_steps(problem, users, state.w[None], plan, seed=seed, round_=round_, trace=trace)
+        return State(path[-1]), path
+
+
+@dataclass(frozen=True)
+class LocalTraining(Algorithm):
+    """Every user trains alone on f_i; nothing is averaged. ``run.w`` is the average of the users' models, for reference only.
+
+    Parameters
+    ----------
+    beta, local_steps, batch, replace
+        As in :class:`FedAvg`.
+    participation : float or int
+        Users that train in a round.
+    """
+
+    beta: float
+    local_steps: int = 1
+    participation: float | int = 1.0
+    batch: int | None = None
+    replace: bool = True
+
+    def __post_init__(self) -> None:
+        checked_steps("LocalTraining", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+
+    @property
+    def label(self) -> str:
+        return "local only"
+
+    def init(self, problem: Problem, w0: NDArray) -> State:
+        return State(w0, np.tile(w0, (problem.n_users, 1)))
+
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+        assert state.w_users is not None
+        users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
+        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        path, final = local_steps(problem, users, state.w_users, plan, seed=seed, round_=round_, trace=trace, keep=True)
+        models = state.w_users.copy()
+        models[users] = final
+        return State(models.mean(0), models), path
+
+
+@dataclass(frozen=True)
+class Centralized(Algorithm):
+    """Stochastic gradient descent on f = (1/n) sum f_i, with all data in one place.
+
+    Parameters
+    ----------
+    beta, local_steps, batch, replace
+        As in :class:`FedAvg`; a round is `local_steps` steps.
+    """
+
+    beta: float
+    local_steps: int = 1
+    batch: int | None = None
+    replace: bool = True
+
+    def __post_init__(self) -> None:
+        checked_steps("Centralized", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+
+    @property
+    def label(self) -> str:
+        return "centralised"
+
+    def prepare(self, problem: Problem) -> Problem:
+        return problem.pooled()
+
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        path, _ = local_steps(problem, np.arange(1), state.w[None], plan, seed=seed, round_=round_, trace=trace)
+        return State(path[-1]), path

@@ -1,0 +1,222 @@
+"""Log-cosh, phi(u) = c^2 log cosh(u/c): location, l = sum_k phi(w_k - z_k), and regression, l = phi(<w, x> - y)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..constants import Constant
+from ..errors import one_of
+from ..federations.federation import Federation
+from .dispatch import implements
+from .loss import Loss, checked_hyperparameter, real_targets
+from .margin import implements_margin
+from .row_moments import ENUMERATION_LIMIT, row_moments, signed_sums, third_directional, user_rows
+
+SUP_D3 = 4 / (3 * math.sqrt(3))  # sup |phi'''| at c = 1, where tanh u = 1/sqrt 3
+SUP_D3_SQUARED_BY_VARIANCE = 16 / 27  # (sup |phi'''|)^2
+
+
+class LocationRecord(NamedTuple):
+    """What the kernels see: location family."""
+
+    c: float
+
+
+class RegressionRecord(NamedTuple):
+    """What the kernels see: regression."""
+
+    c: float
+
+
+def log_cosh(u):  # type: ignore[no-untyped-def]
+    """Scalar or array, without overflow."""
+    return np.abs(u) + np.log1p(np.exp(-2.0 * np.abs(u))) - math.log(2.0)
+
+
+def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for k in range(len(rows)):
+        for j in range(len(w)):
+            u = abs(w[j] - scale * x[rows[k], j]) / loss.c
+            total += coef[k] * loss.c * loss.c * (u + np.log1p(np.exp(-2.0 * u)) - 0.6931471805599453)
+    return total
+
+
+def gradient(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-untyped-def]
+    out[:] = 0.0
+    for k in range(len(rows)):
+        for j in range(len(w)):
+            out[j] += coef[k] * loss.c * np.tanh((w[j] - scale * x[rows[k], j]) / loss.c)
+
+
+def hvp(loss, user, x, y, scale, rows, coef, w, v, out):  # type: ignore[no-untyped-def]
+    out[:] = 0.0
+    for k in range(len(rows)):
+        for j in range(len(w)):
+            t = np.tanh((w[j] - scale * x[rows[k], j]) / loss.c)
+            out[j] += coef[k] * (1.0 - t * t) * v[j]
+
+
+def hessian(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-untyped-def]
+    out[:, :] = 0.0
+    for k in range(len(rows)):
+        for j in range(len(w)):
+            s = 1.0 / np.cosh(min(abs(w[j] - scale * x[rows[k], j]) / loss.c, 350.0))
+            out[j, j] += coef[k] * s * s
+
+
+def phi(loss, u, y):  # type: ignore[no-untyped-def]
+    a = abs(u - y) / loss.c
+    return loss.c * loss.c * (a + np.log1p(np.exp(-2.0 * a)) - 0.6931471805599453)
+
+
+def dphi(loss, u, y):  # type: ignore[no-untyped-def]
+    return loss.c * np.tanh((u - y) / loss.c)
+
+
+def d2phi(loss, u, y):  # type: ignore[no-untyped-def]
+    t = np.tanh((u - y) / loss.c)
+    return 1.0 - t * t
+
+
+implements(LocationRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
+implements_margin(RegressionRecord, phi=phi, dphi=dphi, d2phi=d2phi)
+
+
+@dataclass(frozen=True)
+class LogCosh(Loss):
+    """Log-cosh loss: all of B, L, rho finite on the whole space.
+
+    Parameters
+    ----------
+    kind : {"location", "regression"}
+        ``location``: l(w; z) = sum_k phi(w_k - z_k), no labels. ``regression``: l(w; x, y) = phi(<w, x> - y).
+    c : float
+        Scale: phi(u) = c^2 log cosh(u / c), so |phi'| < c, phi'' <= 1, |phi'''| <= 4 / (3 sqrt(3) c).
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> fed = pfl.Federation.from_arrays([[-2.0, 2.0]])
+    >>> c = pfl.Problem(pfl.losses.LogCosh(), fed).constants()
+    >>> c["B"].max(), round(c["L"].max(), 6), round(c["rho"].max(), 6)
+    (1.0, 0.500671, 0.38526)
+    """
+
+    kind: str = "location"
+    c: float = 1.0
+
+    def __post_init__(self) -> None:
+        one_of("LogCosh: kind", self.kind, ("location", "regression"))
+        checked_hyperparameter("LogCosh", "c", self.c, positive=True)
+
+    @property
+    def one_margin(self) -> bool:  # type: ignore[override]
+        """Only the regression depends on one margin."""
+        return self.kind == "regression"
+
+    def dim(self, fed: Federation) -> int:
+        return fed.n_features
+
+    def record(self, fed: Federation, dtype: np.dtype) -> LocationRecord | RegressionRecord:
+        return (LocationRecord if self.kind == "location" else RegressionRecord)(dtype.type(self.c))
+
+    def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
+        return real_targets(self, fed, dtype) if self.kind == "regression" else super().targets(fed, dtype)
+
+    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+        return self._location(fed) if self.kind == "location" else self._regression(fed, radius, center, kappa)
+
+    def _location(self, fed: Federation) -> dict[str, Constant]:
+        n, d, c = fed.n_users, fed.n_features, self.c
+        full = np.full(n, 1.0)
+        curvature, third, var_g, var_h = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+        for i in range(n):
+            z, pi, _ = user_rows(fed, i)
+            shapes = [_profile_sups(z[:, k] / c, pi) for k in range(d)]
+            curvature[i], third[i] = max(s[0] for s in shapes), max(s[1] for s in shapes) / c
+            variance = pi @ z**2 - (pi @ z) ** 2
+            spread = (z.max(0) - z.min(0)) / c
+            var_g[i] = np.minimum(np.maximum(variance, 0), (c * np.tanh(spread / 2)) ** 2).sum()
+            var_h[i] = np.minimum(0.25, SUP_D3_SQUARED_BY_VARIANCE * np.maximum(variance, 0) / c**2).sum()
+        return {
+            "B": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), not attained [E4 4b]"),
+            "L": Constant.upper(curvature, "max_k sup_u E sech^2(u - z_k), maximised on a certified grid [E4 4b]"),
+            "rho": Constant.upper(third, "max_k sup_u |E phi'''(u - z_k)|, maximised on a certified grid [E4 4b]"),
+            "sigma_G": Constant.upper(np.sqrt(var_g), "sum_k min(Var z_k, tanh^2(range_k/2)) [E4 4c]"),
+            "sigma_H": Constant.upper(np.sqrt(var_h), "sum_k min(1/4, (16/27) Var z_k) [E4 4c]"),
+            "B_datum": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), not attained"),
+            "L_datum": Constant.exact(full, "sech^2(0), attained"),
+            "lip_gradient_z": Constant.exact(full, "location family: Lip(grad phi) [E5]"),
+            "lip_hessian_z": Constant.exact(SUP_D3 / c * full, "location family: Lip(Hess phi) [E5]"),
+        }
+
+    def _regression(self, fed: Federation, radius: float | None, center: NDArray | None, kappa: float | None) -> dict[str, Constant]:
+        m, n, c = row_moments(fed), fed.n_users, self.c
+        bounds, exact = np.minimum(m.m1, np.sqrt(m.lmax_s)), True
+        for i in range(n):
+            x, pi, _ = user_rows(fed, i)
+            if len(x) <= ENUMERATION_LIMIT:
+                bounds[i] = signed_sums(pi[:, None] * x, -1.0, 1.0)
+            else:
+                exact = False
+        x_max = float(m.radius.max())
+        gradient = hessian = Constant.none(n, "features move: give radius= for a ball of w")
+        if radius is not None:
+            reach = radius + (0.0 if center is None else float(np.linalg.norm(center)))
+            s = reach * x_max / c
+            lip = max(1.0, s, s + 1 / (4 * s) if s >= 0.5 else 1.0)
+            t = (math.sqrt(1 + 3 * s * s) - 1) / (3 * s) if s > 0 else 0.0
+            gradient = Constant.upper(np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)), "E5 5e, metric ||x-x'|| + kappa|y-y'|")
+            hessian = Constant.upper(np.full(n, max(2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa))), "E5 5e")
+        kind = Constant.exact if exact else Constant.upper
+        return {
+            "B": kind(c * bounds, "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [E4 4d]"),
+            "L": Constant.upper(m.lmax_s, "lmax(S) [E4 4d]"),
+            "rho": Constant.upper(SUP_D3 / c * third_directional(m), "4/(3 sqrt 3) lmax(E||x||xx^T) [E4 4d]"),
+            "sigma_G": Constant.upper(c * np.sqrt(m.m2), "E||x||^2 [E4]"),
+            "sigma_H": Constant.upper(np.sqrt(m.m4), "E||x||^4 [E4]"),
+            "B_datum": Constant.exact(c * m.radius, "max ||x||, not attained"),
+            "L_datum": Constant.exact(m.radius**2, "max ||x||^2"),
+            "lip_gradient_z": gradient,
+            "lip_hessian_z": hessian,
+        }
+
+
+def _profile_sups(z: NDArray, weights: NDArray) -> tuple[float, float]:
+    """Upper ends of sup_u E sech^2(u - z) and sup_u |E phi'''(u - z)|: a grid value plus Lipschitz constant times half a step.
+
+    sech^2 has slope at most 4/(3 sqrt 3), phi''' at most 2; outside [min z, max z] both fall off, and are already falling 1 beyond the ends.
+    The grid is refined around the best point until the margin is below 1e-7.
+    """
+    low, high = float(z.min()) - 1.0, float(z.max()) + 1.0
+
+    def second(u: NDArray) -> NDArray:
+        return (1 / np.cosh(u[:, None] - z) ** 2) @ weights
+
+    def third(u: NDArray) -> NDArray:
+        t = np.tanh(u[:, None] - z)
+        return np.abs((2 * t * (1 - t * t)) @ weights)
+
+    return _certified_max(second, low, high, SUP_D3), _certified_max(third, low, high, 2.0)
+
+
+def _certified_max(f, low: float, high: float, slope: float) -> float:  # type: ignore[no-untyped-def]
+    """Upper bound of max f on [low, high] for an f with this Lipschitz constant: keep only cells that may hold the maximum, halve them."""
+    cells, width = np.linspace(low, high, 257)[:-1], (high - low) / 256
+    best = 0.0
+    while True:
+        centres = cells + width / 2
+        values = np.concatenate([f(part) for part in np.array_split(centres, max(1, len(centres) // 512))])
+        best = max(best, float(values.max()))
+        ceilings = values + slope * width / 2
+        keep = ceilings > best
+        if slope * width / 2 < 1e-7 or keep.sum() > 20_000:
+            return float(ceilings.max())
+        width /= 2
+        cells = np.concatenate([cells[keep], cells[keep] + width])

@@ -1,0 +1,90 @@
+"""What a loss is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..constants import Constant
+from ..errors import require
+from ..federations.federation import Federation
+
+
+class Loss(ABC):
+    """A loss l(w; z), z = (x, y): hyperparameters, a record for the kernels, and the formulas of its constants.
+
+    Subclasses are frozen dataclasses. The expectation over a user's rows is f_i; points are flat, w = W.ravel() row-major; features carry
+    no intercept of their own (append a column of ones).
+    """
+
+    classifies: ClassVar[bool] = False
+    one_margin: ClassVar[bool] = False
+    """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on the Gram matrix of the rows."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return type(self).__name__
+
+    @abstractmethod
+    def dim(self, fed: Federation) -> int:
+        """Dimension d of w."""
+
+    @abstractmethod
+    def record(self, fed: Federation, dtype: np.dtype) -> Any:
+        """The flat NamedTuple that enters the kernels."""
+
+    @abstractmethod
+    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+        """B, L, rho, sigma_G, sigma_H per user; B_datum, L_datum per datum; lip_gradient_z, lip_hessian_z.
+
+        Parameters
+        ----------
+        radius, center : float and (d,), optional
+            Constants on the ball ||w - center|| <= radius (center 0 when absent) where they do not exist on the whole space.
+        metric, kappa : {"euclidean", "labelled"} and float, optional
+            Metric d_Z of data: ||x - x'||, or ||x - x'|| + kappa [y != y'].
+        """
+
+    def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
+        """Labels as the kernels read them; a loss without labels gets zeros."""
+        return np.zeros(1, dtype=dtype)
+
+    def span_l2(self) -> float:
+        """The l2 coefficient for Gram steps (only where `one_margin`)."""
+        return 0.0
+
+
+def real_targets(loss: Loss, fed: Federation, dtype: np.dtype) -> NDArray:
+    """Real-valued targets, required."""
+    require(fed.y is not None, f"{loss.name}: the federation has no targets y; give y= to Federation.from_arrays")
+    assert fed.y is not None
+    return fed.y.astype(dtype)
+
+
+def class_labels(loss: Loss, fed: Federation, n_classes: int) -> NDArray:
+    """Integer labels 0 .. n_classes - 1, required."""
+    require(fed.y is not None, f"{loss.name}: the federation has no labels y; give y= to Federation.from_arrays")
+    assert fed.y is not None
+    y = fed.y
+    whole = y.astype(np.int64)
+    wrong = np.flatnonzero((whole != y) | (whole < 0) | (whole >= n_classes))
+    if len(wrong):
+        require(False, f"{loss.name}: label {y[wrong[0]]} of user {int(fed.owner[wrong[0]])} is outside the classes 0 to {n_classes - 1}; renumber the labels or raise n_classes")
+    return whole
+
+
+def checked_hyperparameter(loss: str, name: str, value: float, *, positive: bool = False) -> None:
+    """A finite number >= 0 (or > 0)."""
+    good = np.isfinite(value) and (value > 0 if positive else value >= 0)
+    require(bool(good), f"{loss}: {name} = {value}; must be a finite number {'> 0' if positive else '>= 0'}")
+
+
+def ball_center(dim: int, center: NDArray | None) -> NDArray:
+    """The center of the ball of w, 0 when absent."""
+    c = np.zeros(dim) if center is None else np.asarray(center, dtype=np.float64)
+    require(c.shape == (dim,), f"center has shape {c.shape}; must be ({dim},)")
+    return c

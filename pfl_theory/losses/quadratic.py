@@ -1,0 +1,168 @@
+"""Quadratic location loss, l = (1/2)(w - z)^T A (w - z)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._jit import helper
+from ..constants import Constant
+from ..errors import require
+from ..federations.federation import Federation
+from .dispatch import implements
+from .loss import Loss, ball_center
+from .row_moments import user_rows
+
+
+class QuadraticRecord(NamedTuple):
+    """What the kernels see: A of shape (1, d, d), or (n_users, d, d); (1, 1, 1) for a number."""
+
+    A: NDArray
+
+
+def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]
+    d, k = len(w), user if loss.A.shape[0] > 1 else 0
+    number = loss.A.shape[1] == 1 and d > 1
+    total = 0.0
+    for r in range(len(rows)):
+        square = 0.0
+        for a in range(d):
+            za = w[a] - scale * x[rows[r], a]
+            if number:
+                square += loss.A[k, 0, 0] * za * za
+            else:
+                for b in range(d):
+                    square += za * loss.A[k, a, b] * (w[b] - scale * x[rows[r], b])
+        total += 0.5 * coef[r] * square
+    return total
+
+
+@helper
+def apply(loss, user, v, out):  # type: ignore[no-untyped-def]
+    """out = A v."""
+    d, k = len(v), user if loss.A.shape[0] > 1 else 0
+    if loss.A.shape[1] == 1 and d > 1:
+        for a in range(d):
+            out[a] = loss.A[k, 0, 0] * v[a]
+    else:
+        for a in range(d):
+            total = 0.0
+            for b in range(d):
+                total += loss.A[k, a, b] * v[b]
+            out[a] = total
+
+
+def gradient(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-untyped-def]
+    away = np.zeros_like(w)
+    for r in range(len(rows)):
+        for a in range(len(w)):
+            away[a] += coef[r] * (w[a] - scale * x[rows[r], a])
+    apply(loss, user, away, out)
+
+
+def hvp(loss, user, x, y, scale, rows, coef, w, v, out):  # type: ignore[no-untyped-def]
+    apply(loss, user, v, out)
+    mass = 0.0
+    for r in range(len(rows)):
+        mass += coef[r]
+    for a in range(len(w)):
+        out[a] *= mass
+
+
+def hessian(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-untyped-def]
+    d, k = len(w), user if loss.A.shape[0] > 1 else 0
+    for a in range(d):
+        for b in range(d):
+            if loss.A.shape[1] == 1 and d > 1:
+                out[a, b] = loss.A[k, 0, 0] if a == b else 0.0
+            else:
+                out[a, b] = loss.A[k, a, b]
+
+
+implements(QuadraticRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratic(Loss):
+    """Quadratic location loss, l(w; z) = (1/2)(w - z)^T A (w - z), no labels.
+
+    Parameters
+    ----------
+    A : float, (d, d) or (n_users, d, d) array_like
+        Curvature: a number times the identity, one symmetric matrix for all users, or one a user. May be indefinite.
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> fed = pfl.Federation.from_arrays([[[0.0, 0.0]], [[2.0, 0.0]]])
+    >>> problem = pfl.Problem(pfl.losses.Quadratic([[2.0, 0.0], [0.0, -1.0]]), fed)
+    >>> problem.constants()["L"].max(), float(problem.gamma_G([0.0, 0.0]))
+    (2.0, 2.0)
+    """
+
+    A: Any = 1.0
+
+    def __post_init__(self) -> None:
+        a = np.asarray(self.A, dtype=np.float64)
+        require(a.ndim in (0, 2, 3), f"Quadratic: A has shape {a.shape}; give a number, (d, d) or (n_users, d, d)")
+        require(bool(np.isfinite(a).all()), "Quadratic: A contains NaN or infinity")
+        a = a.reshape((1, 1, 1)) if a.ndim == 0 else a.reshape((-1, *a.shape[-2:]))
+        require(a.shape[1] == a.shape[2], f"Quadratic: A has shape {a.shape}; its last two sizes must agree")
+        require(bool(np.array_equal(a, a.transpose(0, 2, 1))), "Quadratic: A is not symmetric; use (A + A.T) / 2")
+        object.__setattr__(self, "A", np.ascontiguousarray(a))
+
+    def dim(self, fed: Federation) -> int:
+        d, k = fed.n_features, self.A.shape
+        require(k[1] in (1, d), f"Quadratic: A is {k[1]} x {k[1]} but the points have {d} features")
+        require(k[0] in (1, fed.n_users), f"Quadratic: A holds {k[0]} matrices but there are {fed.n_users} users")
+        return d
+
+    def record(self, fed: Federation, dtype: np.dtype) -> QuadraticRecord:
+        return QuadraticRecord(self.A.astype(dtype))
+
+    def matrices(self, n_users: int, dim: int) -> NDArray:
+        """A for every user, shape (n_users, d, d)."""
+        a = self.A * np.eye(dim) if self.A.shape[1] == 1 else self.A
+        return np.broadcast_to(a, (n_users, dim, dim))
+
+    def meta_smoothness(self, fed: Federation, alpha: float) -> NDArray:
+        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b]."""
+        eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, self.dim(fed)))
+        return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1))
+
+    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+        n, d = fed.n_users, self.dim(fed)
+        a = self.matrices(n, d)
+        norm = np.abs(np.linalg.eigvalsh(a)).max(1)
+        spread, away, datum = np.empty(n), np.empty(n), np.empty(n)
+        w0 = ball_center(d, center)
+        for i in range(n):
+            z, pi, _ = user_rows(fed, i)
+            mean = pi @ z
+            spread[i] = np.sqrt(pi @ (((z - mean) @ a[i]) ** 2).sum(1))
+            away[i] = np.linalg.norm(a[i] @ (w0 - mean))
+            datum[i] = np.sqrt((((w0 - z) @ a[i]) ** 2).sum(1)).max()
+        grows = "grows linearly in w; give radius= for a ball of w"
+        bounds = (
+            {"B": Constant.none(n, grows), "B_datum": Constant.none(n, grows)}
+            if radius is None
+            else {
+                "B": Constant.upper(away + radius * norm, f"||A(center - mean)|| + R||A|| on the ball of radius {radius:g} [E1 1a]"),
+                "B_datum": Constant.upper(datum + radius * norm, f"the same with the farthest point, radius {radius:g}"),
+            }
+        )
+        if not norm.any():
+            bounds = {name: Constant.exact(np.zeros(n), "A = 0") for name in bounds}
+        return bounds | {
+            "L": Constant.exact(norm, "||A||, everywhere [E1]"),
+            "rho": Constant.exact(np.zeros(n), "quadratic [E1]"),
+            "sigma_G": Constant.exact(spread, "tr(A Cov A), every w [E1]"),
+            "sigma_H": Constant.exact(np.zeros(n), "the Hessian does not see the data [E1]"),
+            "L_datum": Constant.exact(norm, "||A||, everywhere [E1]"),
+            "lip_gradient_z": Constant.exact(norm, "location family: ||A|| [E5]"),
+            "lip_hessian_z": Constant.exact(np.zeros(n), "location family [E5]"),
+        }
+

@@ -1,0 +1,92 @@
+"""Moments of a user's rows that enter the constants (proofs: docs/theory.md, section on constants of losses)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..federations.federation import Federation
+
+ENUMERATION_LIMIT = 12  # 2^12 sign patterns times a row product: a millisecond
+
+
+class RowMoments(NamedTuple):
+    """Per user, shape (n_users,); weighted means over rows x of the user with positive weight.
+
+    `lmax_s` = largest eigenvalue of S = E x x^T, `m1`, `m2`, `m3`, `m4` = E||x||^k, `lmax_s3` = largest eigenvalue of E ||x|| x x^T,
+    `radius` = max ||x||, `frobenius_s` = ||S||_F, `size` = number of rows.
+    """
+
+    lmax_s: NDArray
+    m1: NDArray
+    m2: NDArray
+    m3: NDArray
+    m4: NDArray
+    lmax_s3: NDArray
+    radius: NDArray
+    frobenius_s: NDArray
+    size: NDArray
+
+
+def user_rows(fed: Federation, i: int) -> tuple[NDArray, NDArray, NDArray | None]:
+    """Features (float64, scaled), weights and labels of the rows of user i that have positive weight."""
+    rows = fed.rows(i)
+    keep = fed.weights[rows] > 0
+    return fed.x[rows][keep] * float(fed.scale), fed.weights[rows][keep], None if fed.y is None else fed.y[rows][keep]
+
+
+def largest_eigenvalue(x: NDArray, weights: NDArray) -> tuple[float, float]:
+    """Largest eigenvalue and Frobenius norm of sum_j weights_j x_j x_j^T, on the smaller of the two Gram matrices."""
+    from scipy.linalg import eigh
+
+    root = np.sqrt(weights)[:, None] * x
+    gram = root @ root.T if len(root) < root.shape[1] else root.T @ root
+    k = len(gram)
+    top = float(eigh(gram, eigvals_only=True, subset_by_index=[k - 1, k - 1])[0])
+    return max(top, 0.0), float(np.linalg.norm(gram))
+
+
+def row_moments(fed: Federation) -> RowMoments:
+    """All moments, user by user."""
+    columns = []
+    for i in range(fed.n_users):
+        x, pi, _ = user_rows(fed, i)
+        r = np.sqrt(np.einsum("ij,ij->i", x, x))
+        top, frobenius = largest_eigenvalue(x, pi)
+        top3, _ = largest_eigenvalue(x, pi * r)
+        columns.append((top, pi @ r, pi @ r**2, pi @ r**3, pi @ r**4, min(top3, float(pi @ r**3)), r.max(), frobenius, len(x)))
+    return RowMoments(*(np.array(c, dtype=np.float64) for c in zip(*columns, strict=True)))
+
+
+def third_directional(m: RowMoments) -> NDArray:
+    """Upper bound of T3 = sup_v E|<x, v>|^3: the largest eigenvalue of E ||x|| x x^T (itself at most min(m3, radius * lmax_s))."""
+    return np.minimum(m.lmax_s3, np.minimum(m.m3, m.radius * m.lmax_s))
+
+
+def signed_sums(parts: NDArray, low: float, high: float) -> float:
+    """max over choices c_j in {low, high} of ||sum_j c_j parts_j||, by enumeration (at most 2^12 patterns)."""
+    m = len(parts)
+    patterns = ((np.arange(2**m)[:, None] >> np.arange(m)) & 1) * (high - low) + low
+    sums = patterns @ parts
+    return float(np.sqrt(np.einsum("ij,ij->i", sums, sums).max()))
+
+
+def independent(x: NDArray) -> bool:
+    """Whether the rows are linearly independent (numerically, with a margin)."""
+    return len(x) <= x.shape[1] and bool(np.linalg.matrix_rank(x, tol=1e-8 * np.linalg.norm(x)) == len(x))
+
+
+def box_variance(segments_from: NDArray, segments_to: NDArray, weights: NDArray) -> float:
+    """Bound of E||g - E g||^2 where g_j lies on the segment from_j .. to_j: min over c on a line of E max(||from - c||^2, ||to - c||^2).
+
+    Any c is allowed (a convex function on a segment is largest at an end); the line runs from 0 through the mean of the midpoints.
+    """
+    mid = weights @ ((segments_from + segments_to) / 2)
+    best = np.inf
+    for t in np.linspace(0.0, 1.5, 31):
+        c = t * mid
+        ends = np.maximum(((segments_from - c) ** 2).sum(1), ((segments_to - c) ** 2).sum(1))
+        best = min(best, float(weights @ ends))
+    return best

@@ -1,0 +1,228 @@
+"""What algorithms and claims see: n users' functions f_i, the meta functions F_i, and their constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..constants import Constant
+from ..errors import InputError, require
+from ..federations.federation import Federation
+from ..losses.loss import Loss
+from .constants import heterogeneity
+from .functions import FunctionOracle, Noise, PointFunction
+from .rows import RowOracle
+
+
+class Problem:
+    """n user functions f_i(w), f = (1/n) sum f_i, and F_i(w) = f_i(w - alpha grad f_i(w)).
+
+    Parameters
+    ----------
+    loss : Loss
+        From ``pfl_theory.losses``.
+    federation : Federation
+        The users' data; f_i is the weighted mean of the loss over the rows of user i.
+    dtype : {"float64", "float32"}
+        Arithmetic of points and kernels.
+
+    Attributes
+    ----------
+    n_users, dim : int
+        n and d.
+
+    Notes
+    -----
+    Wherever a point is asked for, give shape (d,) for one common point or (n, d) for one point a user.
+
+    Examples
+    --------
+    >>> import numpy as np, pfl_theory as pfl
+    >>> fed = pfl.Federation.from_arrays([[[0.0]], [[2.0]]])
+    >>> problem = pfl.Problem(pfl.losses.Quadratic(), fed)
+    >>> problem.gradient([0.5]).ravel().tolist(), problem.meta_gradient([0.5], alpha=0.5).ravel().tolist()
+    ([0.5, -1.5], [0.125, -0.375])
+    """
+
+    def __init__(self, loss: Loss, federation: Federation, dtype: Any = "float64") -> None:
+        require(isinstance(loss, Loss), f"Problem: loss is {type(loss).__name__}; give one of pfl_theory.losses, or use Problem.from_functions")
+        require(isinstance(federation, Federation), f"Problem: federation is {type(federation).__name__}; use Federation.from_arrays")
+        self._oracle: RowOracle | FunctionOracle = RowOracle(loss, federation, np.dtype(dtype))
+
+    @classmethod
+    def from_functions(
+        cls,
+        value: PointFunction,
+        gradient: PointFunction,
+        hvp: Callable[[NDArray, NDArray], NDArray] | None = None,
+        *,
+        n_users: int,
+        dim: int,
+        hessian: PointFunction | None = None,
+        noise: Noise | None = None,
+        constants: Mapping[str, Constant] | None = None,
+    ) -> Problem:
+        """A problem from callables on points w (n, d), row i for user i.
+
+        Parameters
+        ----------
+        value : callable (n, d) -> (n,)
+        gradient : callable (n, d) -> (n, d)
+        hvp : callable (w (n, d), v (n, d)) -> (n, d), optional
+        hessian : callable (n, d) -> (n, d, d), optional
+        noise : Noise, optional
+            Noise of one datum's gradient and Hessian; without it batches are exact.
+        constants : mapping of name to Constant, optional
+            What is known of the functions; claims use nothing else.
+
+        Examples
+        --------
+        >>> import numpy as np, pfl_theory as pfl
+        >>> p = pfl.Problem.from_functions(lambda w: np.cos(w[:, 0]), lambda w: -np.sin(w), lambda w, v: -np.cos(w) * v, n_users=1, dim=1)
+        >>> float(p.meta_gradient([0.0], alpha=1.0)[0, 0])
+        -0.0
+        """
+        problem = cls.__new__(cls)
+        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants)
+        return problem
+
+    # -- shape -------------------------------------------------------------------------------------------------------
+
+    @property
+    def n_users(self) -> int:
+        """Number of users n."""
+        return self._oracle.n_users
+
+    @property
+    def dim(self) -> int:
+        """Dimension d of w."""
+        return self._oracle.dim
+
+    @property
+    def oracle(self) -> RowOracle | FunctionOracle:
+        """How the functions are evaluated (for algorithms)."""
+        return self._oracle
+
+    @property
+    def federation(self) -> Federation:
+        """The federation, where the problem comes from rows."""
+        if not isinstance(self._oracle, RowOracle):
+            raise InputError("this problem was made from functions and has no federation")
+        return self._oracle.fed
+
+    @property
+    def loss(self) -> Loss:
+        """The loss, where the problem comes from rows."""
+        if not isinstance(self._oracle, RowOracle):
+            raise InputError("this problem was made from functions and has no loss")
+        return self._oracle.loss
+
+    def points(self, w: ArrayLike, name: str = "w") -> NDArray:
+        """`w` as a C-contiguous (1, d) or (n, d) array of the problem's dtype."""
+        a = np.asarray(w, dtype=self._oracle.dtype)
+        if a.ndim == 0 and self.dim == 1:
+            a = a.reshape(1)
+        a = a.reshape(1, -1) if a.ndim == 1 else a
+        good = a.ndim == 2 and a.shape[1] == self.dim and a.shape[0] in (1, self.n_users)
+        require(good, f"{name} has shape {np.shape(w)}; give ({self.dim},) for one common point or ({self.n_users}, {self.dim}) for one a user")
+        return np.ascontiguousarray(a)
+
+    # -- f_i ---------------------------------------------------------------------------------------------------------
+
+    def value(self, w: ArrayLike) -> NDArray:
+        """f_i(w), shape (n,)."""
+        return self._oracle.value(self.points(w))
+
+    def gradient(self, w: ArrayLike) -> NDArray:
+        """grad f_i(w), shape (n, d)."""
+        return self._oracle.gradient(self.points(w))
+
+    def hvp(self, w: ArrayLike, v: ArrayLike) -> NDArray:
+        """Hess f_i(w) v, shape (n, d)."""
+        return self._oracle.hvp(self.points(w), self.points(v, "v"))
+
+    def hessian(self, w: ArrayLike) -> NDArray:
+        """Hess f_i(w), shape (n, d, d); for small d (memory n d^2)."""
+        require(self.n_users * self.dim**2 <= 2**28, f"hessian: {self.n_users} x {self.dim} x {self.dim} numbers do not fit; use hvp")
+        return self._oracle.hessian(self.points(w))
+
+    def accuracy(self, w: ArrayLike) -> NDArray:
+        """Share of a user's rows whose label w predicts, shape (n,)."""
+        return self._oracle.accuracy(self.points(w))
+
+    # -- F_i ---------------------------------------------------------------------------------------------------------
+
+    def adapted(self, w: ArrayLike, alpha: float) -> NDArray:
+        """w - alpha grad f_i(w), shape (n, d)."""
+        p = self.points(w)
+        return p - self._oracle.dtype.type(alpha) * self._oracle.gradient(p)
+
+    def meta_value(self, w: ArrayLike, alpha: float) -> NDArray:
+        """F_i(w) = f_i(w - alpha grad f_i(w)), shape (n,)."""
+        return self._oracle.value(self.adapted(w, alpha))
+
+    def meta_gradient(self, w: ArrayLike, alpha: float) -> NDArray:
+        """grad F_i(w) = (I - alpha Hess f_i(w)) grad f_i(w - alpha grad f_i(w)), shape (n, d)."""
+        if alpha == 0:
+            return self.gradient(w)
+        p = self.points(w)
+        g = self._oracle.gradient(self.adapted(p, alpha))
+        return g - self._oracle.dtype.type(alpha) * self._oracle.hvp(p, g)
+
+    # -- heterogeneity at a point --------------------------------------------------------------------------------------
+
+    def gamma_G(self, w: ArrayLike) -> float:  # noqa: N802 - the paper's symbol
+        """((1/n) sum ||grad f_i - grad f||^2)^(1/2) at w, exact."""
+        return _rms_about_mean(self.gradient(w))
+
+    def gamma_H(self, w: ArrayLike) -> float:  # noqa: N802 - the paper's symbol
+        """((1/n) sum ||Hess f_i - Hess f||^2)^(1/2) at w, operator norm, exact; for small d."""
+        h = self.hessian(w)
+        return float(np.sqrt((np.abs(np.linalg.eigvalsh(h - h.mean(0))).max(1) ** 2).mean()))
+
+    def gamma_F(self, w: ArrayLike, alpha: float) -> float:  # noqa: N802 - the paper's symbol
+        """((1/n) sum ||grad F_i - grad F||^2)^(1/2) at w, exact."""
+        return _rms_about_mean(self.meta_gradient(w, alpha))
+
+    # -- constants -----------------------------------------------------------------------------------------------------
+
+    def constants(self, *, radius: float | None = None, center: ArrayLike | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+        """Constants of the assumptions, each with how it is known.
+
+        Parameters
+        ----------
+        radius, center : float, (d,) array_like, optional
+            Ball of w for constants that do not exist on the whole space.
+        metric, kappa : str, float, optional
+            Metric of the data for `lip_gradient_z`, `lip_hessian_z`.
+
+        Returns
+        -------
+        dict of str to Constant
+            B, L, rho, sigma_G, sigma_H (per user), gamma_G, gamma_H (one number), B_datum, L_datum (per datum), lip_gradient_z, lip_hessian_z.
+        """
+        require(radius is None or (np.isfinite(radius) and radius >= 0), f"radius = {radius}; must be a finite number >= 0")
+        keywords = {"radius": radius, "center": None if center is None else np.asarray(center, dtype=np.float64), "metric": metric, "kappa": kappa}
+        found = self._oracle.constants(**keywords)
+        if isinstance(self._oracle, RowOracle):
+            found |= heterogeneity(self._oracle.loss, self._oracle.fed, found)
+        return found
+
+    def pooled(self) -> Problem:
+        """One user whose function is the average f: what centralised training minimises."""
+        if isinstance(self._oracle, RowOracle):
+            return Problem(self._oracle.loss, self._oracle.fed.pooled(), self._oracle.dtype)
+        o = self._oracle
+        average = {
+            "value": lambda w: o.value(w).mean(keepdims=True),
+            "gradient": lambda w: o.gradient(w).mean(0, keepdims=True),
+            "hvp": (lambda w, v: o.hvp(w, v).mean(0, keepdims=True)) if o.has_hvp else None,
+        }
+        return Problem.from_functions(**average, n_users=1, dim=o.dim)  # type: ignore[arg-type]
+
+
+def _rms_about_mean(vectors: NDArray) -> float:
+    return float(np.sqrt(((vectors - vectors.mean(0)) ** 2).sum(1).mean()))

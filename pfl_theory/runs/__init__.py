@@ -1,0 +1,5 @@
+"""What a run recorded."""
+
+from .run import Run
+
+__all__ = ["Run"]
