@@ -15,6 +15,7 @@ from .location import location
 from .measure import Measure
 from .paper_split import paper_split, paper_split_pair
 from .shards import shards
+from .standard import handwritten_pair, handwritten_source
 
 __all__ = [
     "Federation",
@@ -24,6 +25,8 @@ __all__ = [
     "concept_shift_gamma_G",
     "dirichlet",
     "finite_support",
+    "handwritten_pair",
+    "handwritten_source",
     "k_classes",
     "like",
     "location",

@@ -53,6 +53,10 @@ class Loss(ABC):
         """Labels as the kernels read them; a loss without labels gets zeros."""
         return np.zeros(1, dtype=dtype)
 
+    def meta_smoothness(self, fed: Federation, alpha: float) -> NDArray | None:
+        """Exact Lipschitz constant of grad F_i per user, where there is a closed form."""
+        return None
+
     def span_l2(self) -> float:
         """The l2 coefficient for Gram steps (only where `one_margin`)."""
         return 0.0

@@ -44,12 +44,14 @@ class FunctionOracle:
         dim: int,
         noise: Noise | None,
         constants: Mapping[str, Constant] | None,
+        meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
+        origin: Any = None,
     ) -> None:
         require(int(n_users) == n_users and n_users >= 1, f"from_functions: n_users = {n_users}; must be an integer >= 1")
         require(int(dim) == dim and dim >= 1, f"from_functions: dim = {dim}; must be an integer >= 1")
         self.n_users, self.dim, self.dtype = int(n_users), int(dim), np.dtype(np.float64)
         self._value, self._gradient, self._hvp, self._hessian = value, gradient, hvp, hessian
-        self.noise, self._constants = noise, dict(constants or {})
+        self.noise, self._constants, self._meta_smoothness, self.origin = noise, dict(constants or {}), meta_smoothness, origin
         self.has_hvp, self.has_hessian = hvp is not None or hessian is not None, hessian is not None or hvp is not None
 
     def _points(self, w: NDArray) -> NDArray:
@@ -84,3 +86,6 @@ class FunctionOracle:
 
     def constants(self, **keywords: Any) -> dict[str, Constant]:
         return dict(self._constants)
+
+    def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray] | None:
+        return None if self._meta_smoothness is None else self._meta_smoothness(alpha)

@@ -64,6 +64,8 @@ class Problem:
         hessian: PointFunction | None = None,
         noise: Noise | None = None,
         constants: Mapping[str, Constant] | None = None,
+        meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
+        origin: Any = None,
     ) -> Problem:
         """A problem from callables on points w (n, d), row i for user i.
 
@@ -77,6 +79,10 @@ class Problem:
             Noise of one datum's gradient and Hessian; without it batches are exact.
         constants : mapping of name to Constant, optional
             What is known of the functions; claims use nothing else.
+        meta_smoothness : callable alpha -> ((n,), (n,)), optional
+            Exact Lipschitz constants of grad F_i and their rounding errors, where known: claims then speak for all w.
+        origin : object, optional
+            What the functions were made from, for saving an instance.
 
         Examples
         --------
@@ -86,7 +92,7 @@ class Problem:
         -0.0
         """
         problem = cls.__new__(cls)
-        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants)
+        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness, origin)
         return problem
 
     # -- shape -------------------------------------------------------------------------------------------------------
@@ -171,6 +177,10 @@ class Problem:
         p = self.points(w)
         g = self._oracle.gradient(self.adapted(p, alpha))
         return g - self._oracle.dtype.type(alpha) * self._oracle.hvp(p, g)
+
+    def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray] | None:
+        """Exact Lipschitz constant of every grad F_i over the whole space and its rounding error, shapes (n,); None where unknown."""
+        return self._oracle.meta_smoothness(alpha)
 
     # -- heterogeneity at a point --------------------------------------------------------------------------------------
 

@@ -109,6 +109,13 @@ class RowOracle:
     def constants(self, **keywords: Any) -> dict[str, Constant]:
         return self.loss.constants(self.fed, **keywords)
 
+    def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray] | None:
+        """Exact Lipschitz constants of grad F_i and their rounding errors, where the loss knows them."""
+        found = self.loss.meta_smoothness(self.fed, alpha)
+        if found is None:
+            return None
+        return found, 64 * self.dim * np.finfo(np.float64).eps * np.maximum(found, 1e-300)
+
     @functools.cached_property
     def cumulative(self) -> NDArray:
         """Running sums of each user's weights for weighted draws; empty where all users have uniform weights."""

@@ -1,0 +1,211 @@
+"""A statement as data, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, require
+from .instance import Instance
+from .interval import Interval
+
+OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
+VERSIONS = ("paper", "sharp", "corrected")
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Both sides of the inequality lhs <= rhs, and for which w it was looked at."""
+
+    lhs: Interval
+    rhs: Interval
+    scope: str  # "points" or "all w"
+    level: float | None = None  # confidence level of sampled sides; None where nothing is sampled
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A condition of the statement. `check` returns None where it holds, else which one fails and by how much."""
+
+    text: str
+    check: Callable[[Instance], str | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement of a claim on an instance.
+
+    Attributes
+    ----------
+    outcome : {"HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE"}
+    lhs, rhs : Interval or None
+        None where the statement does not apply.
+    ratio : float
+        lhs / rhs at the centres; NaN where there is none.
+    attained : bool
+        The sides agree up to their derived rounding allowances.
+    scope : str
+        ``points``: the instance's points; ``all w``: the left side's supremum is exact.
+    reason : str
+        One sentence.
+    """
+
+    claim: str
+    version: str
+    form: str
+    instance: str
+    outcome: str
+    reason: str
+    lhs: Interval | None = None
+    rhs: Interval | None = None
+    ratio: float = float("nan")
+    attained: bool = False
+    scope: str = ""
+    level: float | None = None
+    control: float = 1.0
+
+    def __str__(self) -> str:
+        form = f", {self.form}" if self.form else ""
+        return f"{self.claim} ({self.version}{form}) on {self.instance}: {self.outcome}. {self.reason}"
+
+    def row(self) -> dict[str, Any]:
+        """Plain data for tables."""
+        sides = {f"{s}_{e}": None if (i := getattr(self, s)) is None else getattr(i, e) for s in ("lhs", "rhs") for e in ("lower", "upper")}
+        head = {"claim": self.claim, "version": self.version, "form": self.form, "instance": self.instance, "scope": self.scope, "control": self.control, "outcome": self.outcome}
+        return {**head, **sides, "ratio": self.ratio, "level": self.level, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A named instance that stands in the table of verdicts, with the outcome that is expected of it."""
+
+    name: str
+    make: Callable[[], Instance]
+    expected: str
+    needs: str = "nothing"  # a data set, where one is used
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A statement lhs <= rhs with its hypotheses, its witness and how tight it is known to be.
+
+    Attributes
+    ----------
+    name, version, form : str
+        ``lemma-4.2``; ``paper`` (as transcribed), ``sharp`` or ``corrected``; a form's name or empty.
+    title, statement, source : str
+        For people: what it says and where it stands.
+    known_ratio : float
+        lhs / rhs that `witness` reaches: the control row multiplies the right side by 0.99 of it and must come out VIOLATED.
+    tight : bool
+        Whether no smaller right side of this form is valid.
+    hypotheses : tuple of Hypothesis
+    sides : callable Instance -> Sides
+    witness : callable () -> Instance
+    draw : callable numpy Generator -> Instance
+        A random instance, for tests and searches.
+    cases : tuple of Case
+        Further named instances.
+    """
+
+    name: str
+    version: str
+    form: str
+    title: str
+    statement: str
+    source: str
+    tight: bool
+    known_ratio: float
+    hypotheses: tuple[Hypothesis, ...]
+    sides: Callable[[Instance], Sides]
+    witness: Callable[[], Instance]
+    draw: Callable[[np.random.Generator], Instance]
+    cases: tuple[Case, ...] = field(default=())
+
+    @property
+    def control_factor(self) -> float:
+        """What the right side is multiplied by in the control row."""
+        return 0.99 * self.known_ratio
+
+    def judge(self, instance: Instance | None = None, *, factor: float = 1.0) -> Verdict:
+        """Judge the claim on `instance`, or on its witness.
+
+        Parameters
+        ----------
+        instance : Instance, optional
+        factor : float
+            Multiplies the right side; 1 is the statement itself, `control_factor` its negative control.
+
+        Raises
+        ------
+        InputError
+            A side is NaN, or the instance is empty.
+        """
+        at = self.witness() if instance is None else instance
+        where = {"claim": self.name, "version": self.version, "form": self.form, "instance": at.name, "control": factor}
+        for hypothesis in self.hypotheses:
+            failure = hypothesis.check(at)
+            if failure is not None:
+                return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)  # type: ignore[arg-type]
+        found = self.sides(at)
+        lhs, rhs = found.lhs, found.rhs if factor == 1.0 else found.rhs.times(factor)
+        outcome, reason, attained = compare(lhs, rhs)
+        ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
+        return Verdict(**where, outcome=outcome, reason=reason, lhs=lhs, rhs=rhs, ratio=ratio, attained=attained, scope=found.scope, level=found.level)  # type: ignore[arg-type]
+
+    def control(self) -> Verdict:
+        """The witness against a right side that is too small: must come out VIOLATED."""
+        return self.judge(factor=self.control_factor)
+
+    def case(self, name: str) -> Case:
+        """A named instance; ``witness`` is the witness."""
+        if name == "witness":
+            return Case("witness", self.witness, "HOLDS")
+        for case in self.cases:
+            if case.name == name:
+                return case
+        raise InputError(f"instance {name!r} of {self.name}: no such file, nor one of {', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}")
+
+
+def compare(lhs: Interval, rhs: Interval) -> tuple[str, str, bool]:
+    """Outcome, reason and whether the bound is attained, from two intervals."""
+    if lhs.upper <= rhs.lower:
+        return "HOLDS", f"left side at most {lhs.upper:.9g}, right side at least {rhs.lower:.9g}.", False
+    if lhs.lower > rhs.upper:
+        return "VIOLATED", f"left side at least {lhs.lower:.9g}, right side at most {rhs.upper:.9g}.", False
+    if lhs.is_rounding and rhs.is_rounding:
+        return "HOLDS", f"attained: both sides are {rhs.middle:.9g} up to rounding.", True
+    return "INCONCLUSIVE", f"the sides overlap: [{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}].", False
+
+
+def bound(instance: Instance, name: str) -> float:
+    """A constant for a right side or a hypothesis: exact or proved from above, else an error."""
+    found: Mapping[str, Any] = instance.constants
+    require(name in found, f"instance {instance.name!r}: its problem states no constant {name}; give constants= to from_functions")
+    return float(found[name].bound(name))
+
+
+def has_constants(*names: str) -> Hypothesis:
+    """The assumptions that give these constants."""
+
+    def check(instance: Instance) -> str | None:
+        for name in names:
+            constant = instance.constants.get(name)
+            if constant is None:
+                return f"{name} is not stated for this problem."
+            if not constant.usable:
+                return f"{name} has no value a bound may use ({constant.how}): {constant.reason}."
+        return None
+
+    return Hypothesis(f"{', '.join(names)} finite", check)
+
+
+def alpha_at_most_one_over_curvature(instance: Instance) -> str | None:
+    """alpha <= 1/L, checked with the exact value or upper bound of L."""
+    product = instance.alpha * bound(instance, "L")
+    if product <= 1 + 8 * 2.0**-53:
+        return None
+    return f"alpha must be at most 1/L: alpha = {instance.alpha:.6g} is {product:.6g} times 1/L."

@@ -1,0 +1,126 @@
+"""What a claim is judged on: a problem, a step, the points; kept in a file that anyone can rejudge."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import losses
+from ..algorithms.algorithm import Algorithm
+from ..constants import Constant
+from ..errors import InputError, require
+from ..federations.federation import Federation
+from ..losses.piecewise import Curve, Piecewise
+from ..problems.problem import Problem
+from ..sweeps.files import canonical_json, write_text
+
+INLINE_NUMBERS = 20_000  # a federation larger than this goes to an npz beside the instance
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """A problem, an inner step and, where a statement is judged at points, the points.
+
+    Attributes
+    ----------
+    problem : Problem
+    alpha : float
+        Inner step.
+    points : ndarray, shape (k, d), or None
+        Points w; pairs of consecutive points are used for smoothness.
+    name : str
+        Short name in tables.
+    algorithm : Algorithm, optional
+        Where the statement is about a run.
+    ball : tuple (radius, center or None), optional
+        Read the assumptions on this ball; the points must lie in it.
+    """
+
+    problem: Problem
+    alpha: float
+    points: NDArray | None = None
+    name: str = "given"
+    algorithm: Algorithm | None = None
+    ball: tuple[float, NDArray | None] | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(np.isfinite(self.alpha) and self.alpha >= 0), f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0")
+        if self.points is not None:
+            p = np.atleast_2d(np.asarray(self.points, dtype=np.float64))
+            require(p.ndim == 2 and p.shape[1] == self.problem.dim, f"instance {self.name!r}: points have shape {p.shape}; must be (k, {self.problem.dim})")
+            require(len(p) > 0, f"instance {self.name!r}: no points; an empty instance cannot be judged")
+            require(bool(np.isfinite(p).all()), f"instance {self.name!r}: points contain NaN or infinity")
+            object.__setattr__(self, "points", p)
+
+    @functools.cached_property
+    def constants(self) -> Mapping[str, Constant]:
+        """The problem's constants (on the ball, where one is given)."""
+        if self.ball is None:
+            return self.problem.constants()
+        radius, center = self.ball
+        return self.problem.constants(radius=radius, center=center)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write as JSON (a large federation as npz beside it). Problems from arbitrary Python functions cannot be written."""
+        target = Path(path)
+        oracle = self.problem.oracle
+        if isinstance(getattr(oracle, "origin", None), Piecewise):
+            curves = oracle.origin.curves  # type: ignore[union-attr]
+            problem: dict[str, Any] = {"piecewise": [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in curves]}
+        elif hasattr(oracle, "fed"):
+            loss, fed = self.problem.loss, self.problem.federation
+            problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
+            if fed.x.size <= INLINE_NUMBERS:
+                problem["federation"] = {"x": fed.x * fed.scale, "y": fed.y, "weights": fed.weights, "offsets": fed.offsets, "law": fed.law, "name": fed.name}
+            else:
+                problem["federation"] = fed.save(target.with_suffix(".npz")).name
+        else:
+            raise InputError(f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold")
+        ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
+        write_text(target, canonical_json({"format": 1, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem}) + "\n")
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Instance:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        InputError
+            The file is absent, no instance, or names an unknown loss.
+        """
+        target = Path(path)
+        require(target.is_file(), f"{target}: no such instance file; write one with Instance.save")
+        try:
+            data = json.loads(target.read_text(encoding="utf-8"))
+            given = data["problem"]
+            if "piecewise" in given:
+                family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]])
+                problem = Problem.from_functions(**family.functions())
+            else:
+                keywords = dict(given["loss"])
+                name = keywords.pop("name")
+                require(name in losses.__all__ and name != "Loss", f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}")
+                problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
+            ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
+            return cls(problem, data["alpha"], None if data.get("points") is None else np.array(data["points"]), data.get("name", target.stem), ball=ball)
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise InputError(f"{target}: not an instance ({type(error).__name__}: {error}); expected JSON written by Instance.save") from error
+
+
+def _federation(given: Any, folder: Path) -> Federation:
+    if isinstance(given, str):
+        return Federation.load(folder / given)
+    y = None if given["y"] is None else np.array(given["y"])
+    return Federation(np.array(given["x"]), y, np.array(given["weights"]), np.array(given["offsets"]), 1.0, given.get("law", "exact"), given.get("name", "file"))

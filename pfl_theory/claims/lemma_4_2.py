@@ -1,0 +1,213 @@
+r"""Lemma 4.2: F_i(w) = f_i(w - alpha grad f_i(w)) is L_F-smooth.
+
+=====================  ==========================================================  =====================================
+version, form          L_F                                                         tight
+=====================  ==========================================================  =====================================
+paper                  4 L + alpha rho B, alpha <= 1/L                             as kappa = rho B / L^2 grows
+sharp                  (1 + alpha L)^2 L + alpha rho B                             as kappa grows, every alpha
+sharp, one-dimensional (1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, d = 1      exact: the witness attains it
+=====================  ==========================================================  =====================================
+
+Proofs: docs/theory.md, section "Smoothness of F". Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from ..errors import require
+from ..federations import handwritten_pair, location
+from ..federations.federation import Federation
+from ..losses.logistic import Logistic
+from ..losses.piecewise import Curve, Piecewise, random_piecewise
+from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
+from .instance import Instance
+from .interval import UNIT, Interval
+
+SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed"
+
+
+def paper_bound(alpha: float, L: float, rho: float, B: float) -> float:
+    """4 L + alpha rho B."""
+    return 4 * L + alpha * rho * B
+
+
+def sharp_bound(alpha: float, L: float, rho: float, B: float) -> float:
+    """(1 + alpha L)^2 L + alpha rho B."""
+    return (1 + alpha * L) ** 2 * L + alpha * rho * B
+
+
+def one_dimensional_bound(alpha: float, L: float, rho: float, B: float) -> float:
+    """(1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, with L cut to sqrt(2 rho B) (on the whole line L is at most that).
+
+    Examples
+    --------
+    >>> one_dimensional_bound(1.0, 1.0, 4.0, 1.0)
+    7.5
+    """
+    L = min(L, math.sqrt(2 * rho * B))
+    return sharp_bound(alpha, L, rho, B) - alpha * L**2 / 2
+
+
+def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
+    """The extremal function: f'' = -L on [0, w], f'(0) = B - L^2/(2 rho), so that w adapts onto 0 and |F''(w+)| is the one-dimensional bound."""
+    steep = B - L**2 / (2 * rho)
+    require(steep > 0, f"the witness needs rho B > L^2 / 2; given rho B = {rho * B:g}, L^2 / 2 = {L**2 / 2:g}")
+    w = alpha * steep / (1 + alpha * L)
+    return Curve(np.array([-L / rho, 0.0, w, w + L / rho]), np.array([0.0, -L, -L, 0.0]), 0.0, steep)
+
+
+def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "witness") -> Instance:
+    """One user with the extremal function."""
+    return Instance(Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name)
+
+
+def random_instance(rng: np.random.Generator) -> Instance:
+    """Random piecewise users, alpha in [0, 1/L]."""
+    problem = Problem.from_functions(**random_piecewise(rng).functions())
+    return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), name="random piecewise")
+
+
+def left_side(instance: Instance) -> tuple[Interval, str]:
+    """The smoothness constant of the F_i: exact where the problem knows it, else the largest gradient quotient over consecutive points."""
+    exact = instance.problem.meta_smoothness(instance.alpha)
+    if exact is not None:
+        worst = int(np.argmax(exact[0]))
+        return Interval.with_error(float(exact[0][worst]), float(exact[1].max())), "all w"
+    points = instance.points
+    require(points is not None and len(points) >= 2, f"instance {instance.name!r}: the smoothness of F is not known in closed form; give two or more points")
+    assert points is not None
+    gradients = np.stack([instance.problem.meta_gradient(w, instance.alpha) for w in points])
+    require(bool(np.isfinite(gradients).all()), f"instance {instance.name!r}: a meta-gradient is NaN or infinite at its points")
+    distance = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    require(bool((distance > 0).all()), f"instance {instance.name!r}: two consecutive points are equal")
+    quotient = np.linalg.norm(np.diff(gradients, axis=0), axis=2) / distance[:, None]
+    k, i = np.unravel_index(int(quotient.argmax()), quotient.shape)
+    error = 2 * meta_gradient_error(instance, float(np.linalg.norm(points, axis=1).max())) / float(distance[k])
+    return Interval.with_error(float(quotient[k, i]), error), "points"
+
+
+def meta_gradient_error(instance: Instance, reach: float) -> float:
+    """Bound of the rounding error of a computed grad F_i at ||w|| <= reach (derivation: docs/theory.md, section "Rounding").
+
+    Sums over m rows and d coordinates of terms bounded through the per-datum constants, each rounded once, twice through the inner step.
+    """
+    fed = instance.problem.federation
+    count = int(fed.sizes.max()) + instance.problem.dim + 64
+    L, B = bound(instance, "L_datum"), bound(instance, "B_datum")
+    third = bound(instance, "rho")
+    a = 1 + instance.alpha * L
+    reach = reach + instance.alpha * B
+    return 8 * count * UNIT * (a**2 * (B + L * reach) + instance.alpha * B * (L + third * reach))
+
+
+def _sides(formula):  # type: ignore[no-untyped-def]
+    def sides(instance: Instance) -> Sides:
+        lhs, scope = left_side(instance)
+        values = [bound(instance, name) for name in ("L", "rho", "B")]
+        # constants of rows come from an eigenvalue computation, good to about dim roundings; the formula adds a dozen
+        return Sides(lhs, Interval.rounded(formula(instance.alpha, *values), operations=16 + 4 * instance.problem.dim), scope)
+
+    return sides
+
+
+def _one_dimensional(instance: Instance) -> str | None:
+    return None if instance.problem.dim == 1 else f"d must be 1: this problem has d = {instance.problem.dim}."
+
+
+def _whole_space(instance: Instance) -> str | None:
+    return None if instance.ball is None else "the assumptions must hold on the whole line, not on a ball."
+
+
+def _quadratic() -> Instance:
+    return Instance(Problem(Quadratic(-1.0), Federation.from_arrays([[0.0], [1.0]])), 1.0, name="concave quadratic, alpha = 1/L")
+
+
+def _large_alpha() -> Instance:
+    return Instance(witness().problem, 1.25, name="witness, alpha = 1.25/L")
+
+
+def _logistic() -> Instance:
+    centres = location(n_users=8, dim=3, size=30, heterogeneity=1.5, seed=3)
+    labels = (centres.x @ np.array([1.0, -0.5, 0.25]) > 0).astype(np.int64)
+    fed = Federation(centres.x, labels, centres.weights, centres.offsets, name="location features")
+    problem = Problem(Logistic(nonconvex=0.1), fed)
+    points = np.cumsum(np.random.default_rng(7).normal(scale=0.05, size=(200, 3)), axis=0)
+    return Instance(problem, 0.5 / problem.constants()["L"].max(), points, "nonconvex logistic, 200 points")
+
+
+@functools.cache  # three forms are judged on it, and its constants need eigenvalues of every user's pixels
+def _handwritten() -> Instance:
+    fed, _ = handwritten_pair()
+    problem = Problem(Softmax(10), fed)
+    rng = np.random.default_rng(11)
+    points = np.cumsum(rng.normal(scale=0.01, size=(6, problem.dim)), axis=0)
+    return Instance(problem, 1.0 / problem.constants()["L"].max(), points, f"softmax on {fed.name}, 6 points")
+
+
+CASES = (
+    Case("quadratic", _quadratic, "NOT_APPLICABLE"),
+    Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),
+    Case("logistic", _logistic, "HOLDS"),
+    Case("handwritten", _handwritten, "HOLDS", "digits or MNIST"),
+)
+CONSTANTS = has_constants("L", "rho", "B")
+SMALL_STEP = Hypothesis("alpha <= 1/L", alpha_at_most_one_over_curvature)
+
+CLAIMS = (
+    Claim(
+        name="lemma-4.2",
+        version="paper",
+        form="",
+        title="Smoothness of F_i",
+        statement="F_i is L_F-smooth with L_F = 4 L + alpha rho B, for alpha in [0, 1/L]",
+        source=SOURCE,
+        tight=False,
+        known_ratio=103.5 / 104.0,
+        hypotheses=(CONSTANTS, SMALL_STEP),
+        sides=_sides(paper_bound),
+        witness=lambda: witness(rho=100.0),
+        draw=random_instance,
+        cases=CASES,
+    ),
+    Claim(
+        name="lemma-4.2",
+        version="sharp",
+        form="",
+        title="Smoothness of F_i, with the factor (1 + alpha L)^2 kept",
+        statement="F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B, for every alpha >= 0",
+        source="docs/theory.md, Proposition 1 (sharp form of Lemma 4.2)",
+        tight=False,
+        known_ratio=103.5 / 104.0,
+        hypotheses=(CONSTANTS,),
+        sides=_sides(sharp_bound),
+        witness=lambda: witness(rho=100.0),
+        draw=random_instance,
+        cases=tuple(c if c.name != "large-alpha" else Case(c.name, c.make, "HOLDS") for c in CASES),
+    ),
+    Claim(
+        name="lemma-4.2",
+        version="sharp",
+        form="one-dimensional",
+        title="Smoothness of F_i in one dimension, exact",
+        statement="for d = 1, F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B - alpha L^2/2, and no smaller constant will do",
+        source="docs/theory.md, Proposition 2 (exact one-dimensional form of Lemma 4.2)",
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=(CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
+        sides=_sides(one_dimensional_bound),
+        witness=witness,
+        draw=random_instance,
+        cases=(
+            CASES[0],
+            Case("large-alpha", _large_alpha, "HOLDS"),
+            Case("logistic", _logistic, "NOT_APPLICABLE"),
+        ),
+    ),
+)
