@@ -7,6 +7,7 @@ from ..errors import InputError
 from .claim import Case, Claim, Hypothesis, Sides, Verdict
 from .instance import Instance
 from .interval import Interval
+from .table import COLUMNS, judge_random, judged_rows
 
 
 def all_claims() -> list[Claim]:
@@ -48,4 +49,4 @@ def get(name: str, version: str = "paper", form: str = "") -> Claim:
     raise InputError(f"claim {name!r}: no version={version!r}, form={form!r}; there is {have}")
 
 
-__all__ = ["Case", "Claim", "Hypothesis", "Instance", "Interval", "Sides", "Verdict", "all_claims", "get", "names"]
+__all__ = ["COLUMNS", "Case", "Claim", "Hypothesis", "Instance", "Interval", "Sides", "Verdict", "all_claims", "get", "judge_random", "judged_rows", "names"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ class Verdict:
         """Plain data for tables."""
         sides = {f"{s}_{e}": None if (i := getattr(self, s)) is None else getattr(i, e) for s in ("lhs", "rhs") for e in ("lower", "upper")}
         head = {"claim": self.claim, "version": self.version, "form": self.form, "instance": self.instance, "scope": self.scope, "control": self.control, "outcome": self.outcome}
-        return {**head, **sides, "ratio": self.ratio, "level": self.level, "reason": self.reason}
+        return {**head, **sides, "ratio": None if math.isnan(self.ratio) else self.ratio, "level": self.level, "reason": self.reason}
 
 
 @dataclass(frozen=True)

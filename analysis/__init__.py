@@ -1,0 +1,1 @@
+"""One script for each figure or table; `pfl_theory.analyses` says what a script has, and does the rest."""

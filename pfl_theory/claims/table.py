@@ -1,0 +1,60 @@
+"""The table of verdicts: one row a judgement, with the command that rejudges it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..errors import DataMissingError
+from ..seeds import generator
+from .claim import Case, Claim, Verdict
+
+COLUMNS = (
+    "claim", "version", "form", "instance", "scope", "scale", "control", "expected", "outcome",
+    "lhs_lower", "lhs_upper", "rhs_lower", "rhs_upper", "ratio", "level", "reason", "command",
+)  # fmt: skip
+
+
+def command(claim: Claim, case: str, *, control: bool = False, seed: int = 0) -> str:
+    """What to type to judge this row again."""
+    words = ["pfl-theory judge", claim.name, f"--version {claim.version}"]
+    if claim.form:
+        words.append(f"--form {claim.form}")
+    if case != "witness":
+        words.append(f"--instance {case}")
+    if case.startswith("random") and seed:
+        words.append(f"--seed {seed}")
+    if control:
+        words.append("--control")
+    return " ".join(words)
+
+
+def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[str, Any]]:
+    """Rows of a claim: witness, control, named instances, and the worst of `random` random instances."""
+    rows = [_row(claim.judge(), "witness", "HOLDS", command(claim, "witness")), _row(claim.control(), "witness", "VIOLATED", command(claim, "witness", control=True))]
+    for case in claim.cases:
+        rows.append(_judged_case(claim, case))
+    if random:
+        worst = judge_random(claim, random, seed)
+        rows.append(_row(worst, "random", "HOLDS", command(claim, f"random:{random}", seed=seed)))
+    return rows
+
+
+def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
+    """The verdict with the largest ratio among `count` random instances; any that does not hold comes first."""
+    rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
+    verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
+    worst = max(verdicts, key=lambda v: (v.outcome != "HOLDS", v.ratio))
+    return dataclasses.replace(worst, instance=f"worst of {count} random", reason=f"{sum(v.outcome == 'HOLDS' for v in verdicts)} of {count} hold; the worst: {worst.reason}")
+
+
+def _judged_case(claim: Claim, case: Case) -> dict[str, Any]:
+    try:
+        return _row(claim.judge(case.make()), case.name, case.expected, command(claim, case.name))
+    except DataMissingError as error:
+        skipped = Verdict(claim.name, claim.version, claim.form, case.name, "SKIPPED", f"skipped: {error}")
+        return _row(skipped, case.name, "SKIPPED", command(claim, case.name))
+
+
+def _row(verdict: Verdict, case: str, expected: str, typed: str) -> dict[str, Any]:
+    return {"case": case, **verdict.row(), "expected": expected, "command": typed}
