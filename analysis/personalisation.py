@@ -38,7 +38,9 @@ def cell(*, seed, data, method, replicate, rounds):
     from pfl_theory.federations import handwritten_pair
 
     train, test = (pfl.Problem(pfl.losses.Softmax(10), fed) for fed in handwritten_pair(data))
-    run = pfl.run(algorithm_of(method), train, rounds=rounds, seed=1000 * seed + replicate, test=test, record=("loss", "accuracy"), every=rounds, alpha=ALPHA)
+    run = pfl.run(
+        algorithm_of(method), train, rounds=rounds, seed=1000 * seed + replicate, test=test, record=("loss", "accuracy"), every=rounds, alpha=ALPHA
+    )
     kinds = train.federation.info["kind"]
     users = run.user_frame().to_dict("records")
     return [{"federation": train.federation.name, "kind": kinds[u["user"]], "status": run.status, **u} for u in users]

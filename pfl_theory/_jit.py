@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,9 @@ def cache_folder() -> str:
     for folder in _KERNEL_FOLDERS:
         for source in sorted((_PACKAGE / folder).glob("*.py")):
             digest.update(source.name.encode() + source.read_bytes())
-    base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pfl-theory", "kernels")
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pfl-theory", "kernels"
+    )
     return os.path.join(base, digest.hexdigest()[:16])
 
 
@@ -93,7 +96,7 @@ def chunks(n: int, work: float) -> list[tuple[int, int]]:
     """
     pieces = max(1, min(n, 32, int(work // 200_000)))
     cuts = [n * k // pieces for k in range(pieces + 1)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def over_users(call: Callable[[int, int, int], None], pieces: list[tuple[int, int]]) -> None:

@@ -23,6 +23,12 @@ def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> d
     found: dict[str, type[T]] = {}
     for module in modules(package, path):
         for name, item in vars(module).items():
-            if isinstance(item, type) and issubclass(item, base) and item is not base and item.__module__ == module.__name__ and not name.startswith("_"):
+            if (
+                isinstance(item, type)
+                and issubclass(item, base)
+                and item is not base
+                and item.__module__ == module.__name__
+                and not name.startswith("_")
+            ):
                 found[name] = item
     return found

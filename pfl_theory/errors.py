@@ -29,6 +29,6 @@ def require(condition: bool, message: str) -> None:
         raise InputError(message)
 
 
-def one_of(name: str, value: object, allowed: "list[str] | tuple[str, ...]") -> None:
+def one_of(name: str, value: object, allowed: list[str] | tuple[str, ...]) -> None:
     """Refuse a `value` outside `allowed` names, listing them."""
     require(value in allowed, f"{name} = {value!r}: unknown; choose one of {', '.join(map(repr, allowed))}")

@@ -6,7 +6,7 @@ from ..discovery import subclasses_in_package
 from .algorithm import Algorithm, State
 from .runner import adapt, run
 
-_FOUND = subclasses_in_package(__name__, __path__, Algorithm)
+_FOUND = subclasses_in_package(__name__, __path__, Algorithm)  # type: ignore[type-abstract]
 globals().update(_FOUND)
 
 __all__ = ["Algorithm", "State", "adapt", "run", *_FOUND]

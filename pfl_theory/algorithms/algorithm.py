@@ -63,8 +63,14 @@ def participants(participation: float | int, n_users: int) -> int:
         return int(participation)
     require(0 < participation <= 1, f"participation = {participation}; a share must lie in (0, 1]; for a number of users give an int")
     users = participation * n_users
-    require(users >= 1 - 1e-9, f"participation = {participation} of {n_users} users is {users:g} users; r n must be at least 1: use {1 / n_users:g} or more")
-    require(abs(users - round(users)) <= 1e-9 * n_users, f"participation = {participation} of {n_users} users is {users:g} users; r n must be an integer: use {max(1, round(users))} / {n_users}, or an int")
+    require(
+        users >= 1 - 1e-9,
+        f"participation = {participation} of {n_users} users is {users:g} users; r n must be at least 1: use {1 / n_users:g} or more",
+    )
+    require(
+        abs(users - round(users)) <= 1e-9 * n_users,
+        f"participation = {participation} of {n_users} users is {users:g} users; r n must be an integer: use {max(1, round(users))}/{n_users}",
+    )
     return round(users)
 
 

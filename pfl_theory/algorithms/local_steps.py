@@ -1,7 +1,7 @@
 """The local steps of Algorithm 1, for the users that take part in a round.
 
-Three routes to the same numbers: the general kernel (rows, batches of row indices), Gram steps (losses of one margin with exact expectations), and NumPy
-for problems made from functions.
+Three routes to the same numbers: the general kernel (rows, batches of row indices), Gram steps (losses of one margin with exact
+expectations), and NumPy for problems made from functions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .random import draw, stream_key
 EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN = 0, 1, 2, 3  # PLAIN: one stochastic gradient step (FedAvg)
 INNER, OUTER, HESSIAN = 0, 1, 2  # the three batches D, D', D''
 
+LANES = 8  # scratch of the Gram steps is padded to a multiple: two registers of four doubles
+
 _gradient, _hvp, _dphi, _d2phi = dispatch.gradient, dispatch.hvp, dispatch.dphi, dispatch.d2phi
 
 
@@ -42,10 +44,18 @@ class LocalPlan(NamedTuple):
 
 @kernel
 def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, plan, key, round_, first, last, total, final):  # type: ignore[no-untyped-def]
-    """Users[first:last] take their local steps. `total[t]` gains the iterates before step t (last row: after all steps); `final[s]` the end points."""
+    """Users[first:last] take their local steps. `total[t]` gains the iterates before step t (last row: after all);
+    `final[s]` becomes the end point."""
     d = start.shape[1]
     tau, trace = plan.local_steps, total.shape[0] > 1
-    w, adapted, g, v, h, moved = np.empty_like(start[0]), np.empty_like(start[0]), np.empty_like(start[0]), np.empty_like(start[0]), np.empty_like(start[0]), np.empty_like(start[0])
+    w, adapted, g, v, h, moved = (
+        np.empty_like(start[0]),
+        np.empty_like(start[0]),
+        np.empty_like(start[0]),
+        np.empty_like(start[0]),
+        np.empty_like(start[0]),
+        np.empty_like(start[0]),
+    )
     sizes = (plan.batch_inner, plan.batch_outer, plan.batch_hessian)
     largest = 0
     for s in range(first, last):
@@ -115,68 +125,82 @@ def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, pla
 def gram_steps(loss, x, y, scale, weights, offsets, gram, starts, users, start, l2, plan, first, last, total, final):  # type: ignore[no-untyped-def]
     """The same with exact expectations for l = phi(<w, x>, y) + (l2/2)||w||^2, in the span of w_k and the user's rows.
 
-    Every vector is s w_k + X^T c, its margins s X w_k + G c with G = X X^T kept: after one pass over the rows, a local step costs two or three products
-    with the small G instead of six with X.
+    Every vector is s w_k + X^T c, its margins s X w_k + G c with G = X X^T kept: after one pass over the rows, a local step costs two or
+    three products with the small G instead of six with X.
     """
     d = start.shape[1]
     tau, trace = plan.local_steps, total.shape[0] > 1
     largest = 0
     for s in range(first, last):
         largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
-    origin_margin, margin, c = np.empty(largest), np.empty(largest), np.empty(largest)
-    slope, curvature, product, adapted_margin = np.empty(largest), np.empty(largest), np.empty(largest), np.empty(largest)
-    gc, vc, hc, target = np.empty(largest), np.empty(largest), np.empty(largest), np.empty(largest)
+    padded = (largest + LANES - 1) // LANES * LANES
+    # entries m .. padded have weight 0: elementwise loops run over whole registers, without a slow remainder
+    coef, target, origin_margin, margin, c = np.zeros(padded), np.zeros(padded), np.zeros(padded), np.zeros(padded), np.zeros(padded)
+    slope, curvature, product, adapted_margin, gc, vc = (
+        np.zeros(padded),
+        np.zeros(padded),
+        np.zeros(padded),
+        np.zeros(padded),
+        np.zeros(padded),
+        np.zeros(padded),
+    )
     for s_ in range(first, last):
         i = users[s_]
         lo, m = offsets[i], offsets[i + 1] - offsets[i]
+        mp = (m + LANES - 1) // LANES * LANES
         origin = start[i if start.shape[0] > 1 else 0]
         G = gram[starts[i] : starts[i] + m * m]
-        coef = weights[lo : lo + m]
         margins(x, lo, m, scale, origin, origin_margin)
         for k in range(m):
-            margin[k], c[k], target[k] = origin_margin[k], 0.0, y[lo + k]
-        s = 1.0
+            coef[k], target[k] = weights[lo + k], y[lo + k]
+        for k in range(m, mp):
+            coef[k], target[k], origin_margin[k] = 0.0, 0.0, 0.0
+        for k in range(mp):
+            margin[k], c[k], product[k] = origin_margin[k], 0.0, 0.0
+        s = 1.0  # type: ignore[assignment]
         for t in range(tau):
             if trace:
                 add_span(x, lo, m, scale, s, c, origin, total[t])
-            for k in range(m):
-                slope[k] = coef[k] * _dphi(loss, margin[k], target[k])
             if plan.variant == EXACT:
-                for k in range(m):
+                for k in range(mp):
+                    slope[k] = coef[k] * _dphi(loss, margin[k], target[k])
                     curvature[k] = coef[k] * _d2phi(loss, margin[k], target[k])
+            else:
+                for k in range(mp):
+                    slope[k] = coef[k] * _dphi(loss, margin[k], target[k])
             gs = l2 * s
-            for k in range(m):
+            for k in range(mp):
                 gc[k] = slope[k] + l2 * c[k]
             if plan.variant == PLAIN:
                 vs = gs
-                for k in range(m):
+                for k in range(mp):
                     vc[k] = gc[k]
             else:
                 symmetric_product(G, m, gc, product)
-                for k in range(m):
+                for k in range(mp):
                     adapted_margin[k] = margin[k] - plan.alpha * (gs * origin_margin[k] + product[k])
                 vs = l2 * (s - plan.alpha * gs)
-                for k in range(m):
-                    vc[k] = coef[k] * _dphi(loss, adapted_margin[k], target[k]) + l2 * (c[k] - plan.alpha * gc[k])
+                for k in range(mp):
+                    vc[k] = coef[k] * _dphi(loss, adapted_margin[k], target[k])
+                for k in range(mp):
+                    vc[k] += l2 * (c[k] - plan.alpha * gc[k])
                 if plan.variant != FIRST_ORDER:
                     symmetric_product(G, m, vc, product)
                     if plan.variant == EXACT:
-                        for k in range(m):
-                            hc[k] = curvature[k] * (vs * origin_margin[k] + product[k]) + l2 * vc[k]
+                        for k in range(mp):
+                            vc[k] -= plan.alpha * (curvature[k] * (vs * origin_margin[k] + product[k]) + l2 * vc[k])
                     else:
-                        for k in range(m):
+                        for k in range(mp):
                             step = plan.delta * (vs * origin_margin[k] + product[k])
                             ahead, behind = _dphi(loss, margin[k] + step, target[k]), _dphi(loss, margin[k] - step, target[k])
-                            hc[k] = coef[k] * (ahead - behind) / (2.0 * plan.delta) + l2 * vc[k]
+                            vc[k] -= plan.alpha * (coef[k] * (ahead - behind) / (2.0 * plan.delta) + l2 * vc[k])
                     vs = vs - plan.alpha * l2 * vs
-                    for k in range(m):
-                        vc[k] -= plan.alpha * hc[k]
             s -= plan.beta * vs
-            for k in range(m):
+            for k in range(mp):
                 c[k] -= plan.beta * vc[k]
             if t + 1 < tau:
                 symmetric_product(G, m, vc, product)
-                for k in range(m):
+                for k in range(mp):
                     margin[k] -= plan.beta * (vs * origin_margin[k] + product[k])
         add_span(x, lo, m, scale, s, c, origin, total[total.shape[0] - 1])
         if final.shape[0] > 0:
@@ -185,7 +209,9 @@ def gram_steps(loss, x, y, scale, weights, offsets, gram, starts, users, start, 
             add_span(x, lo, m, scale, s, c, origin, final[s_])
 
 
-def local_steps(problem: Problem, users: NDArray, start: NDArray, plan: LocalPlan, *, seed: int, round_: int, trace: bool = False, keep: bool = False) -> tuple[NDArray, NDArray]:
+def local_steps(
+    problem: Problem, users: NDArray, start: NDArray, plan: LocalPlan, *, seed: int, round_: int, trace: bool = False, keep: bool = False
+) -> tuple[NDArray, NDArray]:
     """Local steps of `users` from `start`.
 
     Parameters
@@ -221,7 +247,19 @@ def local_steps(problem: Problem, users: NDArray, start: NDArray, plan: LocalPla
 
 def _gram_arguments(oracle: RowOracle, users: NDArray, start: NDArray, plan: LocalPlan):  # type: ignore[no-untyped-def]
     assert oracle.gram is not None
-    return oracle.record, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.fed.offsets, *oracle.gram, users, start, oracle.loss.span_l2(), plan
+    return (
+        oracle.record,
+        oracle.x,
+        oracle.y,
+        oracle.scale,
+        oracle.weights,
+        oracle.fed.offsets,
+        *oracle.gram,
+        users,
+        start,
+        oracle.loss.span_l2(),
+        plan,
+    )
 
 
 def _by_chunks(oracle: RowOracle, users: NDArray, plan: LocalPlan, trace: bool, keep: bool, call, passes: float):  # type: ignore[no-untyped-def]
@@ -244,11 +282,16 @@ def check_batches(oracle: RowOracle, plan: LocalPlan) -> None:
     if plan.replace or largest == 0:
         return
     smallest = int(oracle.fed.sizes.min())
-    require(largest <= smallest, f"a batch of {largest} without replacement, but user {int(oracle.fed.sizes.argmin())} has {smallest} rows; use a smaller batch or replace=True")
+    require(
+        largest <= smallest,
+        f"a batch of {largest} without replacement, but user {int(oracle.fed.sizes.argmin())} has {smallest}; use a smaller one or replace=True",
+    )
     require(oracle.uniform, "batches without replacement need users that weigh their rows equally; use replace=True")
 
 
-def _function_steps(oracle: FunctionOracle, users: NDArray, start: NDArray, plan: LocalPlan, seed: int, round_: int, trace: bool, keep: bool) -> tuple[NDArray, NDArray]:
+def _function_steps(
+    oracle: FunctionOracle, users: NDArray, start: NDArray, plan: LocalPlan, seed: int, round_: int, trace: bool, keep: bool
+) -> tuple[NDArray, NDArray]:
     """Algorithm 1 on callables: all users step (a callable takes (n, d) points), those that take part are averaged."""
     if plan.variant == EXACT and not oracle.has_hvp:
         raise InputError("from_functions: no hvp and no hessian were given; give hvp=, or use variant='first-order' or 'hessian-free'")

@@ -81,7 +81,9 @@ class PerFedAvg(Algorithm):
             batch_hessian=self.batch_hessian,
         )
         one_of("PerFedAvg: variant", self.variant, tuple(VARIANTS))
-        require(self.delta is None or bool(np.isfinite(self.delta) and self.delta > 0), f"PerFedAvg: delta = {self.delta}; must be a finite number > 0")
+        require(
+            self.delta is None or bool(np.isfinite(self.delta) and self.delta > 0), f"PerFedAvg: delta = {self.delta}; must be a finite number > 0"
+        )
 
     @property
     def label(self) -> str:
@@ -90,8 +92,17 @@ class PerFedAvg(Algorithm):
     @property
     def plan(self) -> LocalPlan:
         """What a user does in a round, as the kernels read it."""
-        sizes = (int(b or 0) for b in (self.batch_inner, self.batch_outer, self.batch_hessian))
-        return LocalPlan(float(self.alpha), float(self.beta), int(self.local_steps), VARIANTS[self.variant], float(self.delta or DEFAULT_DELTA), *sizes, bool(self.replace))
+        return LocalPlan(
+            alpha=float(self.alpha),
+            beta=float(self.beta),
+            local_steps=int(self.local_steps),
+            variant=VARIANTS[self.variant],
+            delta=float(self.delta or DEFAULT_DELTA),
+            batch_inner=int(self.batch_inner or 0),
+            batch_outer=int(self.batch_outer or 0),
+            batch_hessian=int(self.batch_hessian or 0),
+            replace=bool(self.replace),
+        )
 
     def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)

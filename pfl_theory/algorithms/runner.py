@@ -81,7 +81,8 @@ def run(
     test : Problem, optional
         The same users' test data; `loss` and `accuracy` are scored there (on the training data when absent).
     record : sequence of str, optional
-        Any of ``meta_value`` (F(w_k)), ``meta_gradient`` (||grad F(w_k)||^2), ``local_gradient`` (||grad F(wbar_{k+1,t})||^2, t < tau), ``loss`` and ``accuracy``
+        Any of ``meta_value`` (F(w_k)), ``meta_gradient`` (||grad F(w_k)||^2), ``local_gradient``
+        (||grad F(wbar_{k+1,t})||^2, t < tau), ``loss`` and ``accuracy``
         (per user, before and after one exact step of size alpha on the user's training data).
     every : int
         Record at rounds 0, every, 2 every, ... and after the last.
@@ -104,7 +105,10 @@ def run(
     wanted = (record,) if isinstance(record, str) else tuple(record or ())
     for name in wanted:
         require(name in RECORDS, f"run: record {name!r}; choose from {', '.join(map(repr, RECORDS))}")
-    require(test is None or test.dim == problem.dim and test.n_users == problem.n_users, "run: test has other users or another dimension than problem; give the same users' test data")
+    require(
+        test is None or (test.dim == problem.dim and test.n_users == problem.n_users),
+        "run: test has other users or another dimension than problem; give the same users' test data",
+    )
     inner = float(getattr(algorithm, "alpha", 0.0)) if alpha is None else float(alpha)
     require(bool(np.isfinite(inner) and inner >= 0), f"run: alpha = {inner}; must be a finite number >= 0")
     if hasattr(algorithm, "participation"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..discovery import modules
 from ..errors import InputError
-from .claim import Case, Claim, Hypothesis, Sides, Verdict
+from .claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
 from .instance import Instance
 from .interval import Interval
 from .table import COLUMNS, judge_random, judged_rows
@@ -49,4 +49,19 @@ def get(name: str, version: str = "paper", form: str = "") -> Claim:
     raise InputError(f"claim {name!r}: no version={version!r}, form={form!r}; there is {have}")
 
 
-__all__ = ["COLUMNS", "Case", "Claim", "Hypothesis", "Instance", "Interval", "Sides", "Verdict", "all_claims", "get", "judge_random", "judged_rows", "names"]
+__all__ = [
+    "COLUMNS",
+    "OUTCOMES",
+    "Case",
+    "Claim",
+    "Hypothesis",
+    "Instance",
+    "Interval",
+    "Sides",
+    "Verdict",
+    "all_claims",
+    "get",
+    "judge_random",
+    "judged_rows",
+    "names",
+]

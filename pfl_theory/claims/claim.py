@@ -75,7 +75,15 @@ class Verdict:
     def row(self) -> dict[str, Any]:
         """Plain data for tables."""
         sides = {f"{s}_{e}": None if (i := getattr(self, s)) is None else getattr(i, e) for s in ("lhs", "rhs") for e in ("lower", "upper")}
-        head = {"claim": self.claim, "version": self.version, "form": self.form, "instance": self.instance, "scope": self.scope, "control": self.control, "outcome": self.outcome}
+        head = {
+            "claim": self.claim,
+            "version": self.version,
+            "form": self.form,
+            "instance": self.instance,
+            "scope": self.scope,
+            "control": self.control,
+            "outcome": self.outcome,
+        }
         return {**head, **sides, "ratio": None if math.isnan(self.ratio) else self.ratio, "level": self.level, "reason": self.reason}
 
 
@@ -146,16 +154,18 @@ class Claim:
             A side is NaN, or the instance is empty.
         """
         at = self.witness() if instance is None else instance
-        where = {"claim": self.name, "version": self.version, "form": self.form, "instance": at.name, "control": factor}
+        where: Any = {"claim": self.name, "version": self.version, "form": self.form, "instance": at.name, "control": factor}
         for hypothesis in self.hypotheses:
             failure = hypothesis.check(at)
             if failure is not None:
-                return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)  # type: ignore[arg-type]
+                return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)
         found = self.sides(at)
         lhs, rhs = found.lhs, found.rhs if factor == 1.0 else found.rhs.times(factor)
         outcome, reason, attained = compare(lhs, rhs)
         ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
-        return Verdict(**where, outcome=outcome, reason=reason, lhs=lhs, rhs=rhs, ratio=ratio, attained=attained, scope=found.scope, level=found.level)  # type: ignore[arg-type]
+        return Verdict(
+            **where, outcome=outcome, reason=reason, lhs=lhs, rhs=rhs, ratio=ratio, attained=attained, scope=found.scope, level=found.level
+        )
 
     def control(self) -> Verdict:
         """The witness against a right side that is too small: must come out VIOLATED."""
@@ -168,7 +178,9 @@ class Claim:
         for case in self.cases:
             if case.name == name:
                 return case
-        raise InputError(f"instance {name!r} of {self.name}: no such file, nor one of {', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}")
+        raise InputError(
+            f"instance {name!r} of {self.name}: no such file, nor one of {', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}"
+        )
 
 
 def compare(lhs: Interval, rhs: Interval) -> tuple[str, str, bool]:

@@ -56,7 +56,10 @@ class Instance:
         require(bool(np.isfinite(self.alpha) and self.alpha >= 0), f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0")
         if self.points is not None:
             p = np.atleast_2d(np.asarray(self.points, dtype=np.float64))
-            require(p.ndim == 2 and p.shape[1] == self.problem.dim, f"instance {self.name!r}: points have shape {p.shape}; must be (k, {self.problem.dim})")
+            require(
+                p.ndim == 2 and p.shape[1] == self.problem.dim,
+                f"instance {self.name!r}: points have shape {p.shape}; must be (k, {self.problem.dim})",
+            )
             require(len(p) > 0, f"instance {self.name!r}: no points; an empty instance cannot be judged")
             require(bool(np.isfinite(p).all()), f"instance {self.name!r}: points contain NaN or infinity")
             object.__setattr__(self, "points", p)
@@ -80,13 +83,23 @@ class Instance:
             loss, fed = self.problem.loss, self.problem.federation
             problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
             if fed.x.size <= INLINE_NUMBERS:
-                problem["federation"] = {"x": fed.x * fed.scale, "y": fed.y, "weights": fed.weights, "offsets": fed.offsets, "law": fed.law, "name": fed.name}
+                problem["federation"] = {
+                    "x": fed.x * fed.scale,
+                    "y": fed.y,
+                    "weights": fed.weights,
+                    "offsets": fed.offsets,
+                    "law": fed.law,
+                    "name": fed.name,
+                }
             else:
                 problem["federation"] = fed.save(target.with_suffix(".npz")).name
         else:
             raise InputError(f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold")
         ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
-        write_text(target, canonical_json({"format": 1, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem}) + "\n")
+        write_text(
+            target,
+            canonical_json({"format": 1, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem}) + "\n",
+        )
         return target
 
     @classmethod
@@ -109,10 +122,14 @@ class Instance:
             else:
                 keywords = dict(given["loss"])
                 name = keywords.pop("name")
-                require(name in losses.__all__ and name != "Loss", f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}")
+                require(
+                    name in losses.__all__ and name != "Loss", f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}"
+                )
                 problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
-            return cls(problem, data["alpha"], None if data.get("points") is None else np.array(data["points"]), data.get("name", target.stem), ball=ball)
+            return cls(
+                problem, data["alpha"], None if data.get("points") is None else np.array(data["points"]), data.get("name", target.stem), ball=ball
+            )
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
@@ -123,4 +140,6 @@ def _federation(given: Any, folder: Path) -> Federation:
     if isinstance(given, str):
         return Federation.load(folder / given)
     y = None if given["y"] is None else np.array(given["y"])
-    return Federation(np.array(given["x"]), y, np.array(given["weights"]), np.array(given["offsets"]), 1.0, given.get("law", "exact"), given.get("name", "file"))
+    return Federation(
+        np.array(given["x"]), y, np.array(given["weights"]), np.array(given["offsets"]), 1.0, given.get("law", "exact"), given.get("name", "file")
+    )

@@ -26,6 +26,7 @@ from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
+from ..seeds import generator
 from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
 from .instance import Instance
 from .interval import UNIT, Interval
@@ -81,7 +82,10 @@ def left_side(instance: Instance) -> tuple[Interval, str]:
         worst = int(np.argmax(exact[0]))
         return Interval.with_error(float(exact[0][worst]), float(exact[1].max())), "all w"
     points = instance.points
-    require(points is not None and len(points) >= 2, f"instance {instance.name!r}: the smoothness of F is not known in closed form; give two or more points")
+    require(
+        points is not None and len(points) >= 2,
+        f"instance {instance.name!r}: the smoothness of F is not known in closed form; give two or more points",
+    )
     assert points is not None
     gradients = np.stack([instance.problem.meta_gradient(w, instance.alpha) for w in points])
     require(bool(np.isfinite(gradients).all()), f"instance {instance.name!r}: a meta-gradient is NaN or infinite at its points")
@@ -138,7 +142,7 @@ def _logistic() -> Instance:
     labels = (centres.x @ np.array([1.0, -0.5, 0.25]) > 0).astype(np.int64)
     fed = Federation(centres.x, labels, centres.weights, centres.offsets, name="location features")
     problem = Problem(Logistic(nonconvex=0.1), fed)
-    points = np.cumsum(np.random.default_rng(7).normal(scale=0.05, size=(200, 3)), axis=0)
+    points = np.cumsum(generator(7, "points").normal(scale=0.05, size=(200, 3)), axis=0)
     return Instance(problem, 0.5 / problem.constants()["L"].max(), points, "nonconvex logistic, 200 points")
 
 
@@ -146,7 +150,7 @@ def _logistic() -> Instance:
 def _handwritten() -> Instance:
     fed, _ = handwritten_pair()
     problem = Problem(Softmax(10), fed)
-    rng = np.random.default_rng(11)
+    rng = generator(11, "points")
     points = np.cumsum(rng.normal(scale=0.01, size=(6, problem.dim)), axis=0)
     return Instance(problem, 1.0 / problem.constants()["L"].max(), points, f"softmax on {fed.name}, 6 points")
 

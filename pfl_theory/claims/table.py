@@ -31,7 +31,10 @@ def command(claim: Claim, case: str, *, control: bool = False, seed: int = 0) ->
 
 def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[str, Any]]:
     """Rows of a claim: witness, control, named instances, and the worst of `random` random instances."""
-    rows = [_row(claim.judge(), "witness", "HOLDS", command(claim, "witness")), _row(claim.control(), "witness", "VIOLATED", command(claim, "witness", control=True))]
+    rows = [
+        _row(claim.judge(), "witness", "HOLDS", command(claim, "witness")),
+        _row(claim.control(), "witness", "VIOLATED", command(claim, "witness", control=True)),
+    ]
     for case in claim.cases:
         rows.append(_judged_case(claim, case))
     if random:
@@ -45,7 +48,9 @@ def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
     rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
     verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
     worst = max(verdicts, key=lambda v: (v.outcome != "HOLDS", v.ratio))
-    return dataclasses.replace(worst, instance=f"worst of {count} random", reason=f"{sum(v.outcome == 'HOLDS' for v in verdicts)} of {count} hold; the worst: {worst.reason}")
+    return dataclasses.replace(
+        worst, instance=f"worst of {count} random", reason=f"{sum(v.outcome == 'HOLDS' for v in verdicts)} of {count} hold; the worst: {worst.reason}"
+    )
 
 
 def _judged_case(claim: Claim, case: Case) -> dict[str, Any]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-import zlib
 from typing import Any
 
 import numpy as np
 
 from ..errors import require
+from ..seeds import generator
 
 
 def whole(name: str, value: Any, at_least: int) -> int:
     """`value` as an int, refused unless it is a whole number >= `at_least`."""
-    fits = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= at_least
+    fits = isinstance(value, numbers.Integral) and type(value) is not bool and int(value) >= at_least
     require(fits, f"{name} = {value!r}: must be a whole number >= {at_least}")
     return int(value)
 
@@ -23,7 +23,7 @@ def whole(name: str, value: Any, at_least: int) -> int:
 def real(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> float:
     """`value` as a float, refused unless it is a finite number between `low` and `high`."""
     number = math.nan
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, numbers.Real) and type(value) is not bool:
         with contextlib.suppress(OverflowError):  # an int beyond all floats
             number = float(value)
     allowed = f"a finite number >= {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
@@ -33,5 +33,4 @@ def real(name: str, value: Any, low: float = 0.0, high: float = math.inf) -> flo
 
 def stream(seed: object, purpose: str, *key: int) -> np.random.Generator:
     """The generator of (seed, purpose, key): the same whatever was drawn before it and in whatever order."""
-    entropy = whole("seed", seed, 0)
-    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(zlib.crc32(purpose.encode()), *key)))
+    return generator(whole("seed", seed, 0), purpose, *key)

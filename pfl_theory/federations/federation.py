@@ -69,7 +69,9 @@ class Federation:
         require(offsets[0] == 0 and offsets[-1] == n_rows, f"Federation: offsets run from {offsets[0]} to {offsets[-1]} but there are {n_rows} rows")
         sizes = np.diff(offsets)
         empty = np.flatnonzero(sizes <= 0)
-        require(not len(empty), f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are empty); drop them")
+        require(
+            not len(empty), f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are empty); drop them"
+        )
         weights = np.asarray(self.weights, dtype=np.float64)
         require(weights.shape == (n_rows,), f"Federation: {n_rows} rows but weights of shape {weights.shape}; give one weight a row")
         sums = np.add.reduceat(weights, offsets[:-1])
@@ -142,7 +144,10 @@ class Federation:
         """The federation of these users, in this order."""
         chosen = np.asarray(users, dtype=np.int64)
         require(chosen.size > 0, "select: no users given")
-        require(bool(((chosen >= 0) & (chosen < self.n_users)).all()), f"select: users must be 0 to {self.n_users - 1}, got {chosen.min()} to {chosen.max()}")
+        require(
+            bool(((chosen >= 0) & (chosen < self.n_users)).all()),
+            f"select: users must be 0 to {self.n_users - 1}, got {chosen.min()} to {chosen.max()}",
+        )
         rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen])
         offsets = np.concatenate([[0], np.cumsum(self.sizes[chosen])])
         return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows], weights=self.weights[rows], offsets=offsets)
@@ -152,7 +157,7 @@ class Federation:
     @classmethod
     def from_arrays(
         cls,
-        X: ArrayLike | Sequence[ArrayLike],  # noqa: N803 - the name users know from scikit-learn
+        X: ArrayLike | Sequence[ArrayLike],
         y: ArrayLike | Sequence[ArrayLike] | None = None,
         *,
         sample_weight: ArrayLike | Sequence[ArrayLike] | None = None,
@@ -211,7 +216,9 @@ class Federation:
         require(len(users) > 0, "from_arrays: no users; give a list with one array per user, or one array with groups=")
         for i, u in enumerate(users):
             require(len(u) > 0, f"from_arrays: user {i} has no data; drop it")
-            require(u.shape[1] == users[0].shape[1], f"from_arrays: user {i} has {u.shape[1]} features, user 0 has {users[0].shape[1]}; they must agree")
+            require(
+                u.shape[1] == users[0].shape[1], f"from_arrays: user {i} has {u.shape[1]} features, user 0 has {users[0].shape[1]}; they must agree"
+            )
 
         def joined(values: Any, what: str) -> NDArray | None:
             if values is None:
@@ -257,7 +264,9 @@ class Federation:
         for column in [user, *([label] if label else []), *(features or [])]:
             require(column in frame.columns, f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, frame.columns))}")
         chosen = list(features) if features is not None else [c for c in frame.columns if c not in (user, label)]
-        return cls.from_arrays(frame[chosen].to_numpy(), None if label is None else frame[label].to_numpy(), groups=frame[user].to_numpy(), **keywords)
+        return cls.from_arrays(
+            frame[chosen].to_numpy(), None if label is None else frame[label].to_numpy(), groups=frame[user].to_numpy(), **keywords
+        )
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 
@@ -295,8 +304,22 @@ class Federation:
                 missing = {"x", "weights", "offsets", "facts"} - set(z.files)
                 require(not missing, f"{target}: not a saved federation (no {', '.join(sorted(missing))}); write one with Federation.save")
                 facts = json.loads(z["facts"].tobytes().decode())
-                return cls(z["x"], z["y"] if "y" in z.files else None, z["weights"], z["offsets"], facts["scale"], facts["law"], facts["name"], facts["info"])
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError, TypeError, NotImplementedError, RuntimeError) as error:  # what a damaged zip can raise
+                return cls(
+                    z["x"], z["y"] if "y" in z.files else None, z["weights"], z["offsets"], facts["scale"], facts["law"], facts["name"], facts["info"]
+                )
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            KeyError,
+            ValueError,
+            TypeError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:  # what a damaged zip can raise
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by Federation.save") from error
+            raise InputError(
+                f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by Federation.save"
+            ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..discovery import subclasses_in_package
 from .loss import Loss
 
-_FOUND = subclasses_in_package(__name__, __path__, Loss)
+_FOUND = subclasses_in_package(__name__, __path__, Loss)  # type: ignore[type-abstract]
 globals().update(_FOUND)
 
 __all__ = ["Loss", *_FOUND]

@@ -60,7 +60,9 @@ class LeastSquares(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype)
 
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         m, n = row_moments(fed), fed.n_users
         c = {
             "L": Constant.exact(m.lmax_s, "lmax(S) [E1]"),

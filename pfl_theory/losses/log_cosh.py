@@ -129,7 +129,9 @@ class LogCosh(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype) if self.kind == "regression" else super().targets(fed, dtype)
 
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         return self._location(fed) if self.kind == "location" else self._regression(fed, radius, center, kappa)
 
     def _location(self, fed: Federation) -> dict[str, Constant]:
@@ -173,7 +175,9 @@ class LogCosh(Loss):
             lip = max(1.0, s, s + 1 / (4 * s) if s >= 0.5 else 1.0)
             t = (math.sqrt(1 + 3 * s * s) - 1) / (3 * s) if s > 0 else 0.0
             gradient = Constant.upper(np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)), "E5 5e, metric ||x-x'|| + kappa|y-y'|")
-            hessian = Constant.upper(np.full(n, max(2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa))), "E5 5e")
+            hessian = Constant.upper(
+                np.full(n, max(2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa))), "E5 5e"
+            )
         kind = Constant.exact if exact else Constant.upper
         return {
             "B": kind(c * bounds, "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [E4 4d]"),

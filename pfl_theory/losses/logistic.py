@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from .row_moments import ENUMERATION_LIMIT, box_variance, row_moments, signed_su
 SUP_D2_SIGMOID = 1 / (6 * math.sqrt(3))  # sup |sigma''|, at |u| = ln(2 + sqrt 3)
 # sup |g'|, |g''|, |g'''| of g(u) = u^2 / (1 + u^2), at u = 1/sqrt 3, 0, tan(pi/10)
 SUP_NONCONVEX = (3 * math.sqrt(3) / 8, 2.0, 6 * math.cos(math.pi / 10) ** 5)
-ONE_FEATURE_LIP_Z = 1.0998393201  # sup_u |sigma(u) + u sigma'(u)|, at u tanh(u/2) = 2; rounded up
+ONE_FEATURE_LIP_Z = 1.0998393202  # sup_u |sigma(u) + u sigma'(u)|, at u tanh(u/2) = 2; rounded up
 
 
 class LogisticRecord(NamedTuple):
@@ -40,7 +40,8 @@ def dphi(loss, u, y):  # type: ignore[no-untyped-def]
 
 def d2phi(loss, u, y):  # type: ignore[no-untyped-def]
     e = exp(-abs(u))
-    return e / ((1.0 + e) * (1.0 + e))
+    q = 1.0 / (1.0 + e)  # the same division as in sigmoid: done once where both are asked for
+    return e * q * q
 
 
 def penalty(loss, w):  # type: ignore[no-untyped-def]
@@ -129,7 +130,9 @@ class Logistic(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, 2).astype(dtype)
 
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         m, d, n = row_moments(fed), self.dim(fed), fed.n_users
         c = {
             "B": self._gradient_bound(fed, m),
@@ -153,7 +156,9 @@ class Logistic(Loss):
                 if radius is None:
                     c[name] = Constant.none(n, "the l2 term grows linearly; give radius= for a ball of w")
                 else:
-                    c[name] = c[name].plus(self.l2 * (radius + float(np.linalg.norm(ball_center(d, center)))), f"l2 on the ball of radius {radius:g}", "upper")
+                    c[name] = c[name].plus(
+                        self.l2 * (radius + float(np.linalg.norm(ball_center(d, center)))), f"l2 on the ball of radius {radius:g}", "upper"
+                    )
         c |= self._data_constants(fed, m.radius, radius, center, metric, kappa)
         return c
 
@@ -179,7 +184,9 @@ class Logistic(Loss):
         assert y is not None
         return box_variance(np.zeros_like(x), -(2.0 * y - 1)[:, None] * x, pi)
 
-    def _data_constants(self, fed: Federation, size: NDArray, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None) -> dict[str, Constant]:
+    def _data_constants(
+        self, fed: Federation, size: NDArray, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None
+    ) -> dict[str, Constant]:
         metric = metric or "labelled"
         one_of("metric", metric, ("euclidean", "labelled"))
         n, x_max = fed.n_users, float(size.max())
@@ -192,13 +199,24 @@ class Logistic(Loss):
             none = Constant.none(n, "features move: give radius= for a ball of w, and kappa=")
         if fed.n_features == 1 and not (self.l2 or self.nonconvex):
             hessian = Constant.exact(np.full(n, x_max / 2), "one feature, every w: X/2 [E5 5b]")
-            gradient = none if grad_jump is None else Constant.upper(np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [E5 5a, 5b]")
+            gradient = (
+                none if grad_jump is None else Constant.upper(np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [E5 5a, 5b]")
+            )
             return {"lip_gradient_z": gradient, "lip_hessian_z": hessian}
         if radius is None:
             return {"lip_gradient_z": none, "lip_hessian_z": Constant.none(n, "features move: give radius= for a ball of w")}
         s = (radius + float(np.linalg.norm(ball_center(fed.n_features, center)))) * x_max
-        gradient = none if grad_jump is None else Constant.upper(np.full(n, max(feature_lipschitz(s), grad_jump)), f"max(L_x, X/kappa), ball of radius {radius:g} [E5 5a, 5c]")
-        return {"lip_gradient_z": gradient, "lip_hessian_z": Constant.upper(np.full(n, x_max * (0.5 + s * SUP_D2_SIGMOID)), f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [D6.3]")}
+        gradient = (
+            none
+            if grad_jump is None
+            else Constant.upper(np.full(n, max(feature_lipschitz(s), grad_jump)), f"max(L_x, X/kappa), ball of radius {radius:g} [E5 5a, 5c]")
+        )
+        return {
+            "lip_gradient_z": gradient,
+            "lip_hessian_z": Constant.upper(
+                np.full(n, x_max * (0.5 + s * SUP_D2_SIGMOID)), f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [D6.3]"
+            ),
+        }
 
 
 def feature_lipschitz(s: float) -> float:
@@ -214,5 +232,3 @@ def feature_lipschitz(s: float) -> float:
     a, b = np.where(u >= 0, 1 / (1 + e), e / (1 + e)), e / (1 + e) ** 2
     # the grid misses the maximum by at most (step/2)^2 times a second derivative of order s: far below the margin added
     return float((0.5 * (b * s + np.sqrt(b * b * s * s + 4 * a * a + 4 * a * b * u))).max()) * (1 + 1e-6)
-
-

@@ -38,7 +38,9 @@ class Loss(ABC):
         """The flat NamedTuple that enters the kernels."""
 
     @abstractmethod
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         """B, L, rho, sigma_G, sigma_H per user; B_datum, L_datum per datum; lip_gradient_z, lip_hessian_z.
 
         Parameters
@@ -77,7 +79,10 @@ def class_labels(loss: Loss, fed: Federation, n_classes: int) -> NDArray:
     whole = y.astype(np.int64)
     wrong = np.flatnonzero((whole != y) | (whole < 0) | (whole >= n_classes))
     if len(wrong):
-        require(False, f"{loss.name}: label {y[wrong[0]]} of user {int(fed.owner[wrong[0]])} is outside the classes 0 to {n_classes - 1}; renumber the labels or raise n_classes")
+        require(
+            False,
+            f"{loss.name}: label {y[wrong[0]]} of user {int(fed.owner[wrong[0]])} is outside the classes 0 to {n_classes - 1}; renumber the labels",
+        )
     return whole
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .._jit import helper
-from .._vector_math import exp
+from .._vector_math import exp, fma
 from .dispatch import add_penalty_gradient, add_penalty_hessian, add_penalty_hvp, d2phi, dphi, implements, penalty, phi
 
 
@@ -38,8 +40,21 @@ def add_row(x, row, factor, out):  # type: ignore[no-untyped-def]
 
 @helper
 def margins(x, lo, m, scale, w, out):  # type: ignore[no-untyped-def]
-    """out[k] = scale * <x[lo + k], w> for k < m."""
-    for k in range(m):
+    """out[k] = scale * <x[lo + k], w> for k < m, four rows at a time with two running sums each."""
+    d = w.shape[0]
+    for q in range(m // 4):
+        x0, x1, x2, x3 = x[lo + 4 * q], x[lo + 4 * q + 1], x[lo + 4 * q + 2], x[lo + 4 * q + 3]
+        s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
+        for b in range(d // 2):
+            j = 2 * b
+            s0, s1, s2, s3 = fma(x0[j], w[j], s0), fma(x1[j], w[j], s1), fma(x2[j], w[j], s2), fma(x3[j], w[j], s3)
+            t0, t1 = fma(x0[j + 1], w[j + 1], t0), fma(x1[j + 1], w[j + 1], t1)
+            t2, t3 = fma(x2[j + 1], w[j + 1], t2), fma(x3[j + 1], w[j + 1], t3)
+        if d % 2:
+            j = d - 1
+            s0, s1, s2, s3 = fma(x0[j], w[j], s0), fma(x1[j], w[j], s1), fma(x2[j], w[j], s2), fma(x3[j], w[j], s3)
+        out[4 * q], out[4 * q + 1], out[4 * q + 2], out[4 * q + 3] = scale * (s0 + t0), scale * (s1 + t1), scale * (s2 + t2), scale * (s3 + t3)
+    for k in range(m // 4 * 4, m):
         out[k] = scale * dot(x, lo + k, w)
 
 
@@ -48,16 +63,14 @@ def add_span(x, lo, m, scale, s, c, origin, out):  # type: ignore[no-untyped-def
     """out += s * origin + scale * sum_k c[k] x[lo + k], four rows at a time."""
     d = out.shape[0]
     for j in range(d):
-        out[j] += s * origin[j]
-    k = 0
-    while k + 4 <= m:
-        a0, a1, a2, a3 = scale * c[k], scale * c[k + 1], scale * c[k + 2], scale * c[k + 3]
+        out[j] = fma(s, origin[j], out[j])
+    for q in range(m // 4):
+        a0, a1, a2, a3 = scale * c[4 * q], scale * c[4 * q + 1], scale * c[4 * q + 2], scale * c[4 * q + 3]
+        x0, x1, x2, x3 = x[lo + 4 * q], x[lo + 4 * q + 1], x[lo + 4 * q + 2], x[lo + 4 * q + 3]
         for j in range(d):
-            out[j] += (a0 * x[lo + k, j] + a1 * x[lo + k + 1, j]) + (a2 * x[lo + k + 2, j] + a3 * x[lo + k + 3, j])
-        k += 4
-    while k < m:
+            out[j] = fma(a0, x0[j], fma(a1, x1[j], fma(a2, x2[j], fma(a3, x3[j], out[j]))))
+    for k in range(m // 4 * 4, m):
         add_row(x, lo + k, scale * c[k], out)
-        k += 1
 
 
 @helper
@@ -65,17 +78,16 @@ def symmetric_product(gram, m, v, out):  # type: ignore[no-untyped-def]
     """out = G v for a symmetric m x m matrix stored flat: rows are added, not dotted, so the loop runs in vector registers."""
     for k in range(m):
         out[k] = 0.0
-    j = 0
-    while j + 4 <= m:
-        r0, r1, r2, r3 = j * m, (j + 1) * m, (j + 2) * m, (j + 3) * m
-        v0, v1, v2, v3 = v[j], v[j + 1], v[j + 2], v[j + 3]
+    g = gram.reshape(m, m)
+    for q in range(m // 4):
+        v0, v1, v2, v3 = v[4 * q], v[4 * q + 1], v[4 * q + 2], v[4 * q + 3]
+        g0, g1, g2, g3 = g[4 * q], g[4 * q + 1], g[4 * q + 2], g[4 * q + 3]
         for k in range(m):
-            out[k] += (v0 * gram[r0 + k] + v1 * gram[r1 + k]) + (v2 * gram[r2 + k] + v3 * gram[r3 + k])
-        j += 4
-    while j < m:
+            out[k] = fma(v0, g0[k], fma(v1, g1[k], fma(v2, g2[k], fma(v3, g3[k], out[k]))))
+    for j in range(m // 4 * 4, m):
+        row = g[j]
         for k in range(m):
-            out[k] += v[j] * gram[j * m + k]
-        j += 1
+            out[k] = fma(v[j], row[k], out[k])
 
 
 def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]
@@ -124,7 +136,7 @@ def correct(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-
 
 def implements_margin(record, *, classifies=False, **operations):  # type: ignore[no-untyped-def]
     """Register a margin loss: `operations` are phi, dphi, d2phi and, if any, the penalty's."""
-    rows = {"value": value, "gradient": gradient, "hvp": hvp, "hessian": hessian}
+    rows: dict[str, Any] = {"value": value, "gradient": gradient, "hvp": hvp, "hessian": hessian}
     if classifies:
         rows["correct"] = correct
     implements(record, **rows, **operations)
@@ -134,4 +146,4 @@ def implements_margin(record, *, classifies=False, **operations):  # type: ignor
 def sigmoid(u):  # type: ignore[no-untyped-def]
     """1 / (1 + e^-u) without overflow or branches."""
     e = exp(-abs(u))
-    return (1.0 if u >= 0.0 else e) / (1.0 + e)
+    return (1.0 if u >= 0.0 else e) * (1.0 / (1.0 + e))

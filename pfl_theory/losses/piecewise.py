@@ -6,6 +6,7 @@ F(w) = f(w - alpha f'(w)), whose second derivative is a polynomial of degree fou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,10 @@ class Curve:
         require(x.ndim == 1 and x.shape == h.shape and len(x) >= 2, f"Piecewise: nodes x {x.shape} and h {h.shape}; give two or more of each")
         require(bool(np.isfinite(x).all() and np.isfinite(h).all() and np.isfinite(self.slope)), "Piecewise: nodes or slope contain NaN or infinity")
         require(bool((np.diff(x) > 0).all()), "Piecewise: the nodes x must increase strictly")
-        require(h[0] == 0 and h[-1] == 0, f"Piecewise: f'' is {h[0]:g} at the first node and {h[-1]:g} at the last; both must be 0 (add a node that comes down)")
+        require(
+            h[0] == 0 and h[-1] == 0,
+            f"Piecewise: f'' is {h[0]:g} at the first node and {h[-1]:g} at the last; both must be 0 (add a node that comes down)",
+        )
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "h", h)
         # f' and f at the nodes, with f'(x_0) = 0 and f(x_0) = 0 for the moment
@@ -130,7 +134,7 @@ class Curve:
         sm = (self.h[m + 1] - self.h[m]) / (self.x[m + 1] - self.x[m])
         into = polynomial.polysub(adapted, [self.x[m]])
         second = polynomial.polyadd([self.h[m]], sm * into)
-        first = polynomial.polyadd(polynomial.polyadd([self._gradient[m]], self.h[m] * into), sm / 2 * polynomial.polymul(into, into))  # type: ignore[attr-defined]
+        first: NDArray = polynomial.polyadd(polynomial.polyadd([self._gradient[m]], self.h[m] * into), sm / 2 * polynomial.polymul(into, into))  # type: ignore[attr-defined]
         return here, second, first, slope
 
     def meta_smoothness(self, alpha: float) -> tuple[float, float]:
@@ -140,7 +144,7 @@ class Curve:
         """
         cuts = self.meta_breakpoints(alpha)
         best = 0.0
-        for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+        for low, high in itertools.pairwise(cuts):
             middle = (low + high) / 2
             here, second, first, slope = self._f_polynomials(middle, alpha)
             shrink = polynomial.polysub([1.0], alpha * here)

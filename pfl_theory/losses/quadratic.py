@@ -133,7 +133,9 @@ class Quadratic(Loss):
         eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, self.dim(fed)))
         return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1))
 
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         n, d = fed.n_users, self.dim(fed)
         a = self.matrices(n, d)
         norm = np.abs(np.linalg.eigvalsh(a)).max(1)
@@ -165,4 +167,3 @@ class Quadratic(Loss):
             "lip_gradient_z": Constant.exact(norm, "location family: ||A|| [E5]"),
             "lip_hessian_z": Constant.exact(np.zeros(n), "location family [E5]"),
         }
-

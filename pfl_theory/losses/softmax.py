@@ -190,7 +190,9 @@ class Softmax(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, int(self.n_classes))
 
-    def constants(self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         m, n = row_moments(fed), fed.n_users
         two = self.n_classes == 2
         # C >= 3: the sup needs a direction in which every feature vector is positive; nonnegative nonzero features have one
@@ -211,7 +213,11 @@ class Softmax(Loss):
                 if radius is None:
                     c[name] = Constant.none(n, "the l2 term grows linearly; give radius= for a ball of w")
                 else:
-                    c[name] = c[name].plus(self.l2 * (radius + float(np.linalg.norm(ball_center(self.dim(fed), center)))), f"l2 on the ball of radius {radius:g}", "upper")
+                    c[name] = c[name].plus(
+                        self.l2 * (radius + float(np.linalg.norm(ball_center(self.dim(fed), center)))),
+                        f"l2 on the ball of radius {radius:g}",
+                        "upper",
+                    )
         return c | self._data_constants(fed, float(m.radius.max()), radius, center, metric, kappa)
 
     def _gradient_bound(self, fed: Federation, m: RowMoments) -> Constant:
@@ -230,7 +236,9 @@ class Softmax(Loss):
             return Constant.exact(values, "max over maps j -> k_j, not attained [E3 3b]")
         return Constant.upper(values, "sqrt 2 min(E||x||, sqrt lmax S) [E3 3c]")
 
-    def _data_constants(self, fed: Federation, x_max: float, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None) -> dict[str, Constant]:
+    def _data_constants(
+        self, fed: Federation, x_max: float, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None
+    ) -> dict[str, Constant]:
         metric = metric or "labelled"
         one_of("metric", metric, ("euclidean", "labelled"))
         require(kappa is None or kappa > 0, f"kappa = {kappa}; must be > 0")
@@ -243,5 +251,10 @@ class Softmax(Loss):
         if metric == "euclidean" or kappa is None:
             gradient = Constant.none(n, "labels move the gradient but not ||x - x'||; use metric='labelled' with kappa=")
         else:
-            gradient = Constant.upper(np.full(n, max(math.sqrt(2) + reach * x_max / 2, math.sqrt(2) * x_max / kappa)), f"max(sqrt 2 + RX/2, sqrt 2 X/kappa), {where}")
-        return {"lip_gradient_z": gradient, "lip_hessian_z": Constant.upper(np.full(n, x_max + C3 * reach * x_max**2), f"X + (sqrt 6/9) R X^2, {where}")}
+            gradient = Constant.upper(
+                np.full(n, max(math.sqrt(2) + reach * x_max / 2, math.sqrt(2) * x_max / kappa)), f"max(sqrt 2 + RX/2, sqrt 2 X/kappa), {where}"
+            )
+        return {
+            "lip_gradient_z": gradient,
+            "lip_hessian_z": Constant.upper(np.full(n, x_max + C3 * reach * x_max**2), f"X + (sqrt 6/9) R X^2, {where}"),
+        }

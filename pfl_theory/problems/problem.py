@@ -199,7 +199,9 @@ class Problem:
 
     # -- constants -----------------------------------------------------------------------------------------------------
 
-    def constants(self, *, radius: float | None = None, center: ArrayLike | None = None, metric: str | None = None, kappa: float | None = None) -> dict[str, Constant]:
+    def constants(
+        self, *, radius: float | None = None, center: ArrayLike | None = None, metric: str | None = None, kappa: float | None = None
+    ) -> dict[str, Constant]:
         """Constants of the assumptions, each with how it is known.
 
         Parameters

@@ -22,6 +22,7 @@ _value, _gradient, _hvp, _hessian, _correct = dispatch.value, dispatch.gradient,
 
 @kernel
 def value_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # type: ignore[no-untyped-def]
+    """out[i] = f_i(w)."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
         out[i] = _value(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0])
@@ -29,6 +30,7 @@ def value_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # ty
 
 @kernel
 def gradient_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # type: ignore[no-untyped-def]
+    """out[i] = grad f_i(w)."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
         _gradient(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i])
@@ -36,6 +38,7 @@ def gradient_users(loss, x, y, scale, weights, offsets, w, first, last, out):  #
 
 @kernel
 def hvp_users(loss, x, y, scale, weights, offsets, w, v, first, last, out):  # type: ignore[no-untyped-def]
+    """out[i] = Hess f_i(w) v."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
         _hvp(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], v[i if v.shape[0] > 1 else 0], out[i])
@@ -43,6 +46,7 @@ def hvp_users(loss, x, y, scale, weights, offsets, w, v, first, last, out):  # t
 
 @kernel
 def hessian_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # type: ignore[no-untyped-def]
+    """out[i] = Hess f_i(w)."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
         _hessian(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i])
@@ -50,6 +54,7 @@ def hessian_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # 
 
 @kernel
 def correct_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # type: ignore[no-untyped-def]
+    """out[i] = the share of rows of user i that w predicts right."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
         out[i] = _correct(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0])
@@ -136,5 +141,8 @@ class RowOracle:
             return None
         starts = np.concatenate([[0], np.cumsum(squares)])
         flat = np.empty(starts[-1])
-        over_users(lambda _, first, last: gram_users(self.x, self.scale, self.fed.offsets, starts, first, last, flat), chunks(self.n_users, float(starts[-1]) * self.fed.n_features))
+        over_users(
+            lambda _, first, last: gram_users(self.x, self.scale, self.fed.offsets, starts, first, last, flat),
+            chunks(self.n_users, float(starts[-1]) * self.fed.n_features),
+        )
         return flat, starts

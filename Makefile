@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: `make figures` and `make test`. Both make their own environment in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MINOR  := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PINS   := constraints/$(MINOR).txt
+WORKERS ?= 2
+
+.PHONY: figures full test lint bench docs clean help
+
+help:
+	@echo "make figures   quick figures, tables and verdicts into figures/quick (about 2 minutes; again in seconds)"
+	@echo "make full      full-scale results into figures/ (what is committed is shown, not computed again)"
+	@echo "make test      all tests"
+	@echo "make lint      style, types and the direction of imports"
+	@echo "make bench     speed against peers (installs JAX)"
+	@echo "PYTHON=python3.12 make ...   another interpreter (3.10 to 3.13)"
+
+$(BIN)/python:
+	@test -f $(PINS) || { echo "error: Python '$(MINOR)' ($(PYTHON)): this project supports 3.10 to 3.13; use PYTHON=python3.12 make ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+# One stamp per set of extras; an edit of pyproject.toml or of the pins installs again.
+$(VENV)/.with-%: pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+	@touch $@
+
+figures: $(VENV)/.with-figures
+	$(BIN)/python -m analysis all --workers $(WORKERS)
+
+full: $(VENV)/.with-figures
+	$(BIN)/python -m analysis all --scale full --workers $(WORKERS)
+
+test: $(VENV)/.with-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.with-test $(VENV)/.with-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.with-bench
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.with-docs
+	$(BIN)/python -m sphinx -q docs docs/_build
+
+clean:
+	rm -rf $(VENV) figures/quick figures/.store build *.egg-info

@@ -1,0 +1,161 @@
+"""Command line: ``pfl-theory list | judge | datasets | doctor``.
+
+Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line, no traceback).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from .errors import InputError, one_of
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Judge the theory of personalised federated learning."
+)
+JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, columns: Sequence[str]) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
+    Console().print(table)
+
+
+@app.command("list")
+def list_claims(as_json: bool = JSON) -> None:
+    """All claims: name, version, form, what they say, how tight they are."""
+    from . import claims
+
+    rows = [
+        {
+            "claim": c.name,
+            "version": c.version,
+            "form": c.form,
+            "statement": c.statement,
+            "tight": "exact" if c.tight else f"ratio {c.known_ratio:.4f} reached",
+            "instances": ", ".join(["witness", *(case.name for case in c.cases), "random:N"]),
+        }
+        for c in claims.all_claims()
+    ]
+    _print(rows, as_json, ("claim", "version", "form", "statement", "tight", "instances"))
+
+
+@app.command()
+def judge(
+    name: str = typer.Argument(help="A claim's name, such as lemma-4.2"),
+    version: str = typer.Option("paper", help="paper (as transcribed), sharp or corrected"),
+    form: str = typer.Option("", help="A form's name, such as one-dimensional"),
+    instance: str = typer.Option("witness", help="A named instance, random:N, or a file written by Instance.save"),
+    control: bool = typer.Option(False, "--control", help="Multiply the right side by 0.99 of the known ratio: must come out VIOLATED"),
+    expect: str = typer.Option("", help="Exit with 1 unless this is the outcome"),
+    seed: int = typer.Option(0, help="Seed of random instances"),
+    as_json: bool = JSON,
+) -> None:
+    """Judge a claim: both sides, the outcome, and why."""
+    from . import claims
+
+    if expect:
+        one_of("--expect", expect, claims.OUTCOMES)
+    claim = claims.get(name, version, form)
+    if control:
+        verdict = claim.control()
+    elif instance.startswith("random:"):
+        count = instance.removeprefix("random:")
+        if not count.isdigit() or int(count) < 1:
+            raise InputError(f"--instance {instance}: after random: comes a number of instances, at least 1")
+        verdict = claims.judge_random(claim, int(count), seed)
+    elif instance.endswith((".json", ".npz")):
+        verdict = claim.judge(claims.Instance.load(instance))
+    else:
+        verdict = claim.judge(claim.case(instance).make())
+    if as_json:
+        typer.echo(json.dumps(verdict.row(), indent=1))
+    else:
+        typer.echo(str(verdict))
+        if verdict.lhs is not None and verdict.rhs is not None:
+            typer.echo(f"  left side  [{verdict.lhs.lower:.12g}, {verdict.lhs.upper:.12g}]   {verdict.scope}")
+            typer.echo(f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {verdict.ratio:.9g}")
+    if expect and verdict.outcome != expect:
+        typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def datasets(as_json: bool = JSON) -> None:
+    """Which data sets are here, and what to do about the others. No network is tried."""
+    import os
+
+    from . import datasets as data
+    from .errors import DataMissingError
+
+    rows = []
+    for name, load in (("digits", data.digits), ("mnist", lambda: data.mnist(download=False))):
+        try:
+            found = load()
+            rows.append({"data set": name, "state": "here", "images": len(found.x), "what": found.source})
+        except DataMissingError as error:
+            rows.append({"data set": name, "state": "absent", "images": None, "what": str(error)})
+    rows.append(
+        {"data set": "(folder)", "state": "PFL_THEORY_DATA", "images": None, "what": "set" if os.environ.get("PFL_THEORY_DATA") else "not set"}
+    )
+    _print(rows, as_json, ("data set", "state", "images", "what"))
+
+
+@app.command()
+def doctor(as_json: bool = JSON) -> None:
+    """Versions, threads, and whether kernels compile and are cached here."""
+    import time
+
+    from .provenance import provenance
+
+    start = time.perf_counter()
+    import pfl_theory as pfl
+
+    from .losses.least_squares import LeastSquares
+
+    problem = pfl.Problem(LeastSquares(), pfl.Federation.from_arrays([[[1.0]], [[2.0]]], [[0.0], [1.0]]))
+    good = problem.gradient([1.0]).ravel().tolist() == [1.0, 2.0]
+    from ._jit import n_threads
+
+    facts = {
+        **provenance(),
+        "threads over users": n_threads(),
+        "a kernel gives the right numbers": good,
+        "seconds to the first number": round(time.perf_counter() - start, 2),
+    }
+    _print([{"what": k, "value": v} for k, v in facts.items()], as_json, ("what", "value"))
+    if not good:
+        raise typer.Exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="pfl-theory", standalone_mode=False)
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        code = 2
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        typer.echo(f"error: {' '.join(error.format_message().split())}; see pfl-theory --help", err=True)
+        code = 2
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

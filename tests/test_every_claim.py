@@ -1,0 +1,85 @@
+"""What every claim must do, whichever files define claims."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pfl_theory import claims
+from pfl_theory.claims import Interval
+from pfl_theory.errors import DataMissingError, InputError
+from pfl_theory.seeds import generator
+
+ALL = claims.all_claims()
+IDS = [f"{c.name}-{c.version}-{c.form}" for c in ALL]
+every = pytest.mark.parametrize("claim", ALL, ids=IDS)
+
+
+@every
+def test_witness_reaches_the_known_ratio(claim):
+    verdict = claim.judge()
+    assert verdict.outcome == "HOLDS"
+    assert verdict.ratio == pytest.approx(claim.known_ratio, rel=1e-9)
+    assert claim.known_ratio >= 0.99  # a witness worth the name
+    assert verdict.attained == (claim.known_ratio == 1.0)
+
+
+@every
+def test_control_is_violated(claim):
+    assert claim.control().outcome == "VIOLATED"
+
+
+@every
+def test_random_instances_hold(claim):
+    rng = generator(0, "test", claim.name, claim.version, claim.form)
+    for _ in range(300):
+        verdict = claim.judge(claim.draw(rng))
+        assert verdict.outcome == "HOLDS", verdict
+
+
+@every
+def test_named_cases_come_out_as_expected(claim):
+    for case in claim.cases:
+        try:
+            instance = case.make()
+        except DataMissingError as missing:
+            pytest.skip(f"{case.name}: {missing}")
+        verdict = claim.judge(instance)
+        assert verdict.outcome == case.expected, verdict
+        assert verdict.reason.endswith(".")
+        assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE")
+
+
+@every
+def test_nan_raises(claim):
+    instance = claim.witness()
+    with pytest.raises(InputError):
+        claims.Instance(instance.problem, math.nan)
+    with pytest.raises(InputError, match="NaN"):
+        claims.Instance(instance.problem, 0.5, np.full((2, instance.problem.dim), np.nan))
+    with pytest.raises(InputError, match="empty"):
+        claims.Instance(instance.problem, 0.5, np.empty((0, instance.problem.dim)))
+    with pytest.raises(InputError, match="NaN"):
+        Interval(math.nan, 1.0)
+
+
+@every
+def test_rows_have_the_columns_of_the_table(claim):
+    rows = claims.judged_rows(claim, random=3)
+    for row in rows:
+        assert set(claims.COLUMNS) - set(row) <= {"scale"}
+        assert row["outcome"] == row["expected"], row
+        assert row["command"].startswith(f"pfl-theory judge {claim.name} --version {claim.version}")
+    assert sum(row["control"] != 1.0 for row in rows) == 1
+
+
+def test_claims_are_distinct_and_found_by_name():
+    assert len(set(IDS)) == len(IDS)
+    for claim in ALL:
+        assert claims.get(claim.name, claim.version, claim.form) is claim
+    with pytest.raises(InputError, match="unknown"):
+        claims.get("lemma-9")
+    with pytest.raises(InputError, match="no version"):
+        claims.get("lemma-4.2", version="corrected")
