@@ -21,15 +21,15 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent
-_KERNEL_FOLDERS = (".", "losses", "problems", "algorithms")  # what a kernel may call
+_KERNEL_SOURCES = ("_jit.py", "_vector_math.py", "losses/*.py", "problems/*.py", "algorithms/*.py")  # what a kernel may call
 
 
 @functools.cache
 def cache_folder() -> str:
     """Folder of the compiled code: the user's cache, keyed by the kernel sources and the compiler's version."""
     digest = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for folder in _KERNEL_FOLDERS:
-        for source in sorted((_PACKAGE / folder).glob("*.py")):
+    for pattern in _KERNEL_SOURCES:
+        for source in sorted(_PACKAGE.glob(pattern)):
             digest.update(source.name.encode() + source.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pfl-theory", "kernels"
@@ -55,12 +55,27 @@ def kernel(function: F) -> F:
     its results cannot depend on the number of threads.
     """
     with _our_cache():
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled.uncached = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+def driver_for(driver: Any, record: object) -> Any:
+    """The `driver` as kept on disk for a loss of this package, and freshly compiled in every process for a loss from elsewhere.
+
+    The folder of compiled code is named by the package's sources, so an edit of a loss in a researcher's own file would not be noticed.
+    """
+    return driver if type(record).__module__.partition(".")[0] == __package__ else driver.uncached
 
 
 def helper(function: F) -> F:
     """Compile a function that only kernels call; its code is kept with theirs."""
     return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+
+def scalar(function: F) -> F:
+    """Compile a function of a few numbers into its callers, always: a call left in a loop would keep the loop out of vector registers."""
+    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
 
 
 def n_threads() -> int:

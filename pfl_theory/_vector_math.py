@@ -8,7 +8,7 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from ._jit import helper
+from ._jit import scalar
 
 _LOG2E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -37,7 +37,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     return types.float64(types.float64, types.float64, types.float64), lambda context, builder, signature, args: builder.fma(*args)
 
 
-@helper
+@scalar
 def exp(x):  # type: ignore[no-untyped-def]
     """e^x, clamped to the exponents -708 .. 709; NaN stays NaN."""
     x = -708.0 if x < -708.0 else x  # written so that NaN stays NaN
@@ -60,7 +60,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return p * from_bits((bits(shifted) + 1023) << 52)
 
 
-@helper
+@scalar
 def log(x):  # type: ignore[no-untyped-def]
     """Natural logarithm of a normal positive x."""
     word = bits(x)
@@ -86,7 +86,7 @@ def log(x):  # type: ignore[no-untyped-def]
     return k * _LN2_HIGH + (2.0 * s + (tail + k * _LN2_LOW))
 
 
-@helper
+@scalar
 def sin_cos_turn(u):  # type: ignore[no-untyped-def]
     """sin(2 pi u), cos(2 pi u) for |u| < 2^40."""
     shifted = u * 4.0 + _SHIFT

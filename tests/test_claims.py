@@ -183,3 +183,53 @@ def test_instances_survive_a_file(tmp_path):
         with pytest.raises(InputError) as error:
             pfl.Instance.load(tmp_path / f"{name}.json")
         assert "\n" not in str(error.value)
+
+
+def test_points_and_what_they_adapt_to_must_lie_in_the_ball():
+    rng = np.random.default_rng(4)
+    problem = pfl.Problem(pfl.losses.LeastSquares(), pfl.Federation.from_arrays([rng.normal(size=(9, 2))], [rng.normal(size=9)]))
+    claim, alpha = claims.get("lemma-4.2"), 0.5 / problem.constants()["L"].max()
+    outside = claim.judge(pfl.Instance(problem, alpha, [[100.0, 0.0], [100.0, 1.0]], ball=(1e-3, None)))
+    assert outside.outcome == "NOT_APPLICABLE"
+    assert "outside the ball" in outside.reason
+    assert claim.judge(pfl.Instance(problem, alpha, [[0.1, 0.0], [0.1, 0.1]], ball=(5.0, None))).outcome == "HOLDS"
+
+
+def test_a_short_step_widens_the_left_side():
+    """The largest quotient is not the largest upper end: a pair a hair apart has the larger rounding."""
+    rng = np.random.default_rng(4)
+    problem = pfl.Problem(pfl.losses.Logistic(), pfl.Federation.from_arrays([rng.normal(size=(9, 1))], [rng.integers(0, 2, 9)]))
+    near, _ = lemma.left_side(pfl.Instance(problem, 0.1, [[0.0], [1.0], [1.0 + 1e-12]]))
+    far, _ = lemma.left_side(pfl.Instance(problem, 0.1, [[0.0], [1.0]]))
+    assert near.upper > far.upper
+    assert near.is_rounding
+
+
+def test_what_cannot_be_judged_says_so():
+    rng = np.random.default_rng(4)
+    fed = pfl.Federation.from_arrays([rng.normal(size=(9, 1))], [rng.integers(0, 2, 9)])
+    single = pfl.Problem(pfl.losses.Logistic(), fed, dtype="float32")
+    with pytest.raises(InputError, match="float64"):
+        claims.get("lemma-4.2").judge(pfl.Instance(single, 0.1, [[0.0], [1.0]]))
+    constants = {name: pfl.Constant.exact([1.0], "given") for name in ("L", "rho", "B")}
+    functions = pfl.Problem.from_functions(lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants)
+    with pytest.raises(InputError, match="meta_smoothness"):
+        claims.get("lemma-4.2").judge(pfl.Instance(functions, 0.1, [[0.0], [1.0]]))
+    with pytest.raises(InputError, match="alpha > 0"):
+        lemma.witness(0.0)
+
+
+def test_rounding_of_the_exact_smoothness_covers_fractions():
+    """The witness in exact fractions: the computed supremum is within its derived allowance."""
+    from fractions import Fraction
+
+    rng = np.random.default_rng(8)
+    for _ in range(50):
+        alpha, L, rho, B = (float(v) for v in np.exp(rng.normal(size=4)))
+        if rho * B <= L**2 / 2 * 1.001:
+            continue
+        left, _ = lemma.left_side(lemma.witness(alpha, L, rho, B))
+        a, l, r, b = (Fraction(v) for v in (alpha, L, rho, B))
+        exact = (1 + a * l) ** 2 * l + a * r * b - a * l**2 / 2
+        # the curve's own nodes are rounded, which is no error of the supremum: allow for it separately
+        assert abs(left.middle - float(exact)) <= (left.upper - left.lower) + 1e-12 * float(exact)

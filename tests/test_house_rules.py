@@ -30,7 +30,7 @@ def test_public_names_resolve():
         assert getattr(pfl, name) is not None
     assert dir(pfl) == sorted(pfl.__all__)
     with pytest.raises(AttributeError, match="it has"):
-        pfl.nothing  # noqa: B018
+        pfl.nothing
 
 
 def test_version_is_one():

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import chunks, kernel, over_users
+from .._jit import chunks, driver_for, kernel, over_users
 from ..errors import InputError, require
 from ..losses import dispatch
 from ..losses.margin import add_span, margins, symmetric_product
@@ -238,11 +238,12 @@ def local_steps(
     if isinstance(oracle, FunctionOracle):
         return _function_steps(oracle, users, start, plan, seed, round_, trace, keep)
     if plan.batch_inner == plan.batch_outer == plan.batch_hessian == 0 and oracle.gram is not None:
-        return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: gram_steps(*_gram_arguments(oracle, users, start, plan), *piece), 4.0)
+        steps, data = driver_for(gram_steps, oracle.record), _gram_arguments(oracle, users, start, plan)
+        return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: steps(*data, *piece), 4.0)
     check_batches(oracle, plan)
-    key = stream_key(seed, "batches")
-    data = (oracle.record, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.cumulative, oracle.fed.offsets, users, start, plan, key, round_)
-    return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: row_steps(*data, *piece), 7.0 * plan.local_steps)
+    key, steps = stream_key(seed, "batches"), driver_for(row_steps, oracle.record)
+    rows = (oracle.record, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.cumulative, oracle.fed.offsets, users, start, plan, key, round_)
+    return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: steps(*rows, *piece), 7.0 * plan.local_steps)
 
 
 def _gram_arguments(oracle: RowOracle, users: NDArray, start: NDArray, plan: LocalPlan):  # type: ignore[no-untyped-def]
@@ -293,6 +294,8 @@ def _function_steps(
     oracle: FunctionOracle, users: NDArray, start: NDArray, plan: LocalPlan, seed: int, round_: int, trace: bool, keep: bool
 ) -> tuple[NDArray, NDArray]:
     """Algorithm 1 on callables: all users step (a callable takes (n, d) points), those that take part are averaged."""
+    if oracle.exact_only and max(plan.batch_inner, plan.batch_outer, plan.batch_hessian) > 0:
+        raise InputError(f"batches: {oracle.exact_only}; use exact expectations (batch=None)")
     if plan.variant == EXACT and not oracle.has_hvp:
         raise InputError("from_functions: no hvp and no hessian were given; give hvp=, or use variant='first-order' or 'hessian-free'")
     w = np.array(np.broadcast_to(start, (oracle.n_users, oracle.dim)), dtype=np.float64)

@@ -56,7 +56,7 @@ class PerFedAvg(Algorithm):
     >>> problem = pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[[0.0]], [[2.0]]]))
     >>> run = pfl.run(pfl.PerFedAvg(alpha=0.5, beta=0.5, local_steps=2), problem, rounds=50)
     >>> round(float(run.w[0]), 3), run.status
-    (0.999, 'finished')
+    (1.0, 'finished')
     """
 
     alpha: float

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import helper, kernel
+from .._jit import helper, kernel, scalar
 from ..errors import require
 
 LOW = np.uint64(0xFFFFFFFF)
@@ -25,26 +25,30 @@ def stream_key(seed: int, purpose: str) -> np.uint64:
 
     Examples
     --------
-    >>> stream_key(0, "batches") == stream_key(0, "batches"), stream_key(0, "batches") == stream_key(0, "users")
+    >>> bool(stream_key(0, "batches") == stream_key(0, "batches")), bool(stream_key(0, "batches") == stream_key(0, "users"))
     (True, False)
     """
     require(isinstance(seed, (int, np.integer)) and seed >= 0, f"seed = {seed!r}; must be an integer >= 0")
     return np.uint64(int.from_bytes(hashlib.blake2b(f"{int(seed)}|{purpose}".encode(), digest_size=8).digest(), "little"))
 
 
-@helper
+@scalar
+def _philox_round(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    p0, p1 = M0 * c0, M1 * c2
+    return (p1 >> S32) ^ c1 ^ k0, p1 & LOW, (p0 >> S32) ^ c3 ^ k1, p0 & LOW, (k0 + W0) & LOW, (k1 + W1) & LOW
+
+
+@scalar
 def philox(key, c0, c1, c2, c3):  # type: ignore[no-untyped-def]
     """Four 32-bit words (as uint64) from a 64-bit key and a counter of four 32-bit words."""
     k0, k1 = key & LOW, key >> S32
     c0, c1, c2, c3 = np.uint64(c0) & LOW, np.uint64(c1) & LOW, np.uint64(c2) & LOW, np.uint64(c3) & LOW
     for _ in range(10):
-        p0, p1 = M0 * c0, M1 * c2
-        c0, c1, c2, c3 = (p1 >> S32) ^ c1 ^ k0, p1 & LOW, (p0 >> S32) ^ c3 ^ k1, p0 & LOW
-        k0, k1 = (k0 + W0) & LOW, (k1 + W1) & LOW
+        c0, c1, c2, c3, k0, k1 = _philox_round(c0, c1, c2, c3, k0, k1)
     return c0, c1, c2, c3
 
 
-@helper
+@scalar
 def unit(high, low):  # type: ignore[no-untyped-def]
     """A number in (0, 1) from two 32-bit words: 52 bits and a half, so neither end occurs."""
     return (np.float64(np.int64((high << np.uint64(20)) | (low >> np.uint64(12)))) + 0.5) * 2.220446049250313e-16

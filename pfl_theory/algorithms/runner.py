@@ -13,6 +13,7 @@ from ..problems.problem import Problem
 from ..runs.run import Run
 from .algorithm import Algorithm, as_dict, participants, plain_plan
 from .local_steps import local_steps
+from .random import stream_key
 
 RECORDS = ("meta_value", "meta_gradient", "local_gradient", "loss", "accuracy")
 
@@ -47,8 +48,11 @@ def adapt(problem: Problem, w: ArrayLike, *, alpha: float, steps: int = 1, batch
     [0.5, 1.5]
     """
     require(bool(np.isfinite(alpha) and alpha >= 0), f"adapt: alpha = {alpha}; must be a finite number >= 0")
+    whole = isinstance(batch, (int, np.integer)) and not isinstance(batch, bool)
+    require(batch is None or (whole and batch >= 1), f"adapt: batch = {batch!r}; must be an integer >= 1, or None for the exact gradient")  # type: ignore[operator]
     require(isinstance(steps, (int, np.integer)) and steps >= 1, f"adapt: steps = {steps!r}; must be an integer >= 1")
     start = problem.points(w)
+    require(bool(np.isfinite(start).all()), "adapt: w contains NaN or infinity")
     _, final = local_steps(problem, np.arange(problem.n_users), start, plain_plan(alpha, steps, batch, replace), seed=seed, round_=2**31, keep=True)
     return final
 
@@ -105,6 +109,8 @@ def run(
     wanted = (record,) if isinstance(record, str) else tuple(record or ())
     for name in wanted:
         require(name in RECORDS, f"run: record {name!r}; choose from {', '.join(map(repr, RECORDS))}")
+    require(test is None or isinstance(test, Problem), f"run: test is {type(test).__name__}; give a Problem on the users' test data")
+    stream_key(seed, "")  # refuses a bad seed even where nothing is drawn
     require(
         test is None or (test.dim == problem.dim and test.n_users == problem.n_users),
         "run: test has other users or another dimension than problem; give the same users' test data",

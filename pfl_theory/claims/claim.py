@@ -216,6 +216,20 @@ def has_constants(*names: str) -> Hypothesis:
     return Hypothesis(f"{', '.join(names)} finite", check)
 
 
+def inside_ball(instance: Instance) -> str | None:
+    """Where the assumptions are read on a ball: every point, and every user's adapted point, must lie in it."""
+    if instance.ball is None or instance.points is None:
+        return None
+    radius, center = instance.ball
+    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
+    for w in instance.points:
+        reached = np.vstack([w[None], instance.problem.adapted(w, instance.alpha)])
+        farthest = float(np.linalg.norm(reached - middle, axis=1).max())
+        if farthest > radius:
+            return f"a point or what it adapts to lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
+    return None
+
+
 def alpha_at_most_one_over_curvature(instance: Instance) -> str | None:
     """alpha <= 1/L, checked with the exact value or upper bound of L."""
     product = instance.alpha * bound(instance, "L")

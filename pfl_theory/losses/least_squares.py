@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..constants import Constant
 from ..federations.federation import Federation
-from .loss import Loss, ball_center, real_targets
+from .loss import Loss, ball_center, checked_metric, real_targets
 from .margin import implements_margin
 from .row_moments import row_moments, user_rows
 
@@ -45,11 +45,12 @@ class LeastSquares(Loss):
     >>> import pfl_theory as pfl
     >>> fed = pfl.Federation.from_arrays([[[1.0], [3.0]]], [[0.0, 1.0]])
     >>> c = pfl.Problem(pfl.losses.LeastSquares(), fed).constants()
-    >>> c["L"].max(), c["rho"].max(), c["B"].how
+    >>> round(c["L"].max(), 12), c["rho"].max(), c["B"].how
     (5.0, 0.0, 'none')
     """
 
     one_margin: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
 
     def dim(self, fed: Federation) -> int:
         return fed.n_features
@@ -63,12 +64,16 @@ class LeastSquares(Loss):
     def constants(
         self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
     ) -> dict[str, Constant]:
+        checked_metric(metric, kappa, "labelled")
         m, n = row_moments(fed), fed.n_users
         c = {
             "L": Constant.exact(m.lmax_s, "lmax(S) [E1]"),
             "rho": Constant.exact(np.zeros(n), "quadratic [E1]"),
             "L_datum": Constant.exact(m.radius**2, "max ||x||^2 [E1, one datum]"),
-            "sigma_H": Constant.upper(np.sqrt(np.maximum(m.m4 - m.frobenius_s**2, 0.0)), "E||x||^4 - ||S||_F^2 [E1 1d]"),
+            "sigma_H": Constant.upper(
+                np.sqrt(np.maximum(m.m4 - m.frobenius_s**2, 0.0) + 4 * (m.size + 8) * 2.0**-53 * m.m4),
+                "E||x||^4 - ||S||_F^2, and its rounding [E1 1d]",
+            ),
         }
         if radius is None:
             grows = "grows linearly in w; give radius= for a ball of w"
@@ -77,7 +82,7 @@ class LeastSquares(Loss):
                 "B_datum": Constant.none(n, grows),
                 "sigma_G": Constant.none(n, grows),
                 "lip_gradient_z": Constant.none(n, grows),
-                "lip_hessian_z": Constant.exact(2 * m.radius, "2X [E5 5f]"),
+                "lip_hessian_z": Constant.exact(np.full(n, 2 * m.radius.max()), "2X [E5 5f]"),
             }
         w0 = ball_center(self.dim(fed), center)
         big, datum, spread = np.empty(n), np.empty(n), np.empty(n)

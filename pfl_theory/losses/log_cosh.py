@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .._jit import scalar
+from .._vector_math import exp
 from ..constants import Constant
 from ..errors import one_of
 from ..federations.federation import Federation
 from .dispatch import implements
-from .loss import Loss, checked_hyperparameter, real_targets
+from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, real_targets
 from .margin import implements_margin
 from .row_moments import ENUMERATION_LIMIT, row_moments, signed_sums, third_directional, user_rows
 
@@ -38,6 +40,13 @@ def log_cosh(u):  # type: ignore[no-untyped-def]
     return np.abs(u) + np.log1p(np.exp(-2.0 * np.abs(u))) - math.log(2.0)
 
 
+@scalar
+def sech_squared(u):  # type: ignore[no-untyped-def]
+    """1 / cosh^2 u, with all its digits where 1 - tanh^2 u has lost them."""
+    e = exp(-2.0 * abs(u))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
 def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]
     total = 0.0
     for k in range(len(rows)):
@@ -58,8 +67,7 @@ def hvp(loss, user, x, y, scale, rows, coef, w, v, out):  # type: ignore[no-unty
     out[:] = 0.0
     for k in range(len(rows)):
         for j in range(len(w)):
-            t = np.tanh((w[j] - scale * x[rows[k], j]) / loss.c)
-            out[j] += coef[k] * (1.0 - t * t) * v[j]
+            out[j] += coef[k] * sech_squared((w[j] - scale * x[rows[k], j]) / loss.c) * v[j]
 
 
 def hessian(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-untyped-def]
@@ -80,8 +88,7 @@ def dphi(loss, u, y):  # type: ignore[no-untyped-def]
 
 
 def d2phi(loss, u, y):  # type: ignore[no-untyped-def]
-    t = np.tanh((u - y) / loss.c)
-    return 1.0 - t * t
+    return sech_squared((u - y) / loss.c)
 
 
 implements(LocationRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
@@ -110,6 +117,7 @@ class LogCosh(Loss):
 
     kind: str = "location"
     c: float = 1.0
+    convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         one_of("LogCosh: kind", self.kind, ("location", "regression"))
@@ -132,6 +140,7 @@ class LogCosh(Loss):
     def constants(
         self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
     ) -> dict[str, Constant]:
+        checked_metric(metric, kappa, "labelled")
         return self._location(fed) if self.kind == "location" else self._regression(fed, radius, center, kappa)
 
     def _location(self, fed: Federation) -> dict[str, Constant]:
@@ -140,9 +149,10 @@ class LogCosh(Loss):
         curvature, third, var_g, var_h = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         for i in range(n):
             z, pi, _ = user_rows(fed, i)
+            z = z - pi @ z  # translations change nothing below, and far from 0 the variance would cancel
             shapes = [_profile_sups(z[:, k] / c, pi) for k in range(d)]
             curvature[i], third[i] = max(s[0] for s in shapes), max(s[1] for s in shapes) / c
-            variance = pi @ z**2 - (pi @ z) ** 2
+            variance = pi @ z**2
             spread = (z.max(0) - z.min(0)) / c
             var_g[i] = np.minimum(np.maximum(variance, 0), (c * np.tanh(spread / 2)) ** 2).sum()
             var_h[i] = np.minimum(0.25, SUP_D3_SQUARED_BY_VARIANCE * np.maximum(variance, 0) / c**2).sum()
@@ -170,7 +180,7 @@ class LogCosh(Loss):
         x_max = float(m.radius.max())
         gradient = hessian = Constant.none(n, "features move: give radius= for a ball of w")
         if radius is not None:
-            reach = radius + (0.0 if center is None else float(np.linalg.norm(center)))
+            reach = radius + float(np.linalg.norm(ball_center(self.dim(fed), center)))
             s = reach * x_max / c
             lip = max(1.0, s, s + 1 / (4 * s) if s >= 0.5 else 1.0)
             t = (math.sqrt(1 + 3 * s * s) - 1) / (3 * s) if s > 0 else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..constants import Constant
-from ..errors import require
+from ..errors import one_of, require
 from ..federations.federation import Federation
 
 
@@ -21,6 +21,10 @@ class Loss(ABC):
     """
 
     classifies: ClassVar[bool] = False
+    canonical_link: ClassVar[bool] = False
+    """Whether l = lse-like(margins of x) - <label, margins>, so that the label enters the gradient linearly and the Hessian not at all."""
+    convex: ClassVar[bool] = False
+    """Whether every l(.; z) is convex; False where it is not known."""
     one_margin: ClassVar[bool] = False
     """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on the Gram matrix of the rows."""
 
@@ -55,9 +59,13 @@ class Loss(ABC):
         """Labels as the kernels read them; a loss without labels gets zeros."""
         return np.zeros(1, dtype=dtype)
 
-    def meta_smoothness(self, fed: Federation, alpha: float) -> NDArray | None:
-        """Exact Lipschitz constant of grad F_i per user, where there is a closed form."""
+    def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray] | None:
+        """Exact Lipschitz constant of grad F_i per user and its rounding error, where there is a closed form."""
         return None
+
+    def poolable(self) -> bool:
+        """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their own)."""
+        return True
 
     def span_l2(self) -> float:
         """The l2 coefficient for Gram steps (only where `one_margin`)."""
@@ -90,6 +98,13 @@ def checked_hyperparameter(loss: str, name: str, value: float, *, positive: bool
     """A finite number >= 0 (or > 0)."""
     good = np.isfinite(value) and (value > 0 if positive else value >= 0)
     require(bool(good), f"{loss}: {name} = {value}; must be a finite number {'> 0' if positive else '>= 0'}")
+
+
+def checked_metric(metric: str | None, kappa: float | None, default: str) -> str:
+    """The metric's name and a positive kappa, or an error."""
+    require(kappa is None or bool(np.isfinite(kappa) and kappa > 0), f"kappa = {kappa}; must be > 0")
+    one_of("metric", metric or default, ("euclidean", "labelled"))
+    return metric or default
 
 
 def ball_center(dim: int, center: NDArray | None) -> NDArray:

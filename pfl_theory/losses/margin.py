@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._jit import helper
+from .._jit import helper, scalar
 from .._vector_math import exp, fma
 from .dispatch import add_penalty_gradient, add_penalty_hessian, add_penalty_hvp, d2phi, dphi, implements, penalty, phi
 
@@ -142,7 +142,7 @@ def implements_margin(record, *, classifies=False, **operations):  # type: ignor
     implements(record, **rows, **operations)
 
 
-@helper
+@scalar
 def sigmoid(u):  # type: ignore[no-untyped-def]
     """1 / (1 + e^-u) without overflow or branches."""
     e = exp(-abs(u))

@@ -19,7 +19,7 @@ from ..constants import Constant
 from ..errors import require
 
 UNIT = 2.0**-53
-OPERATIONS = 64  # more than the floating-point operations between the nodes and one value of F''
+OPERATIONS = 1024  # roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,11 @@ class Curve:
         return float(np.abs(np.diff(self.h) / np.diff(self.x)).max())
 
     @property
+    def variation(self) -> float:
+        """V: the integral of |f''| (at most; a segment that crosses zero counts with both heights)."""
+        return float((np.diff(self.x) * (np.abs(self.h[:-1]) + np.abs(self.h[1:])) / 2).sum())
+
+    @property
     def steepest(self) -> float:
         """B: |f'| peaks at nodes or where f'' changes sign."""
         crossing = self.h[:-1] * self.h[1:] < 0
@@ -158,10 +163,11 @@ class Curve:
                 roots = polynomial.polyroots(derivative)
                 candidates += [float(r.real) for r in roots if abs(r.imag) <= 1e-6 * (1 + abs(r)) and abs(r.real) < half]
             best = max(best, float(np.abs(polynomial.polyval(np.array(candidates), curve)).max()))
-        top, rho, steep = self.curvature, self.third, self.steepest
+        top, rho = self.curvature, self.third
+        steep = self.steepest + self.variation  # |f'| and what stands in its running sums
         reach = float(np.abs(cuts).max()) + alpha * steep  # |w| and |w~| at most
         # one rounding moves w~ by u * reach, and with it f''(w~) by rho u reach and f'(w~) by L u reach
-        rounding = OPERATIONS * UNIT * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
+        rounding = (OPERATIONS + 8 * len(self.x)) * UNIT * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
         return best, rounding
 
 
@@ -174,8 +180,8 @@ class Piecewise:
     >>> import pfl_theory as pfl
     >>> family = pfl.Piecewise([Curve([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0])])     # Landau's extremal function: L = rho = 1, B = 1/2
     >>> problem = pfl.Problem.from_functions(**family.functions())
-    >>> {k: c.max() for k, c in problem.constants().items() if k in ("L", "rho", "B")}
-    {'L': 1.0, 'rho': 1.0, 'B': 0.5}
+    >>> [problem.constants()[name].max() for name in ("L", "rho", "B")]
+    [1.0, 1.0, 0.5]
     """
 
     curves: Sequence[Curve]

@@ -13,7 +13,7 @@ from ..constants import Constant
 from ..errors import require
 from ..federations.federation import Federation
 from .dispatch import implements
-from .loss import Loss, ball_center
+from .loss import Loss, ball_center, checked_metric
 from .row_moments import user_rows
 
 
@@ -114,6 +114,9 @@ class Quadratic(Loss):
         require(bool(np.array_equal(a, a.transpose(0, 2, 1))), "Quadratic: A is not symmetric; use (A + A.T) / 2")
         object.__setattr__(self, "A", np.ascontiguousarray(a))
 
+    def poolable(self) -> bool:
+        return bool(self.A.shape[0] == 1)
+
     def dim(self, fed: Federation) -> int:
         d, k = fed.n_features, self.A.shape
         require(k[1] in (1, d), f"Quadratic: A is {k[1]} x {k[1]} but the points have {d} features")
@@ -128,14 +131,19 @@ class Quadratic(Loss):
         a = self.A * np.eye(dim) if self.A.shape[1] == 1 else self.A
         return np.broadcast_to(a, (n_users, dim, dim))
 
-    def meta_smoothness(self, fed: Federation, alpha: float) -> NDArray:
-        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b]."""
-        eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, self.dim(fed)))
-        return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1))
+    def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray]:
+        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b], and its rounding error."""
+        d = self.dim(fed)
+        eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, d))
+        top = np.abs(eigenvalues).max(1)
+        # an eigenvalue is off by some d roundings of the largest; the derivative of a (1 - alpha a)^2 is at most (1 + alpha L)(1 + 3 alpha L)
+        error = 64 * d * np.finfo(np.float64).eps * top * (1 + alpha * top) * (1 + 3 * alpha * top)
+        return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1)), error
 
     def constants(
         self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
     ) -> dict[str, Constant]:
+        checked_metric(metric, kappa, "labelled")
         n, d = fed.n_users, self.dim(fed)
         a = self.matrices(n, d)
         norm = np.abs(np.linalg.eigvalsh(a)).max(1)

@@ -47,15 +47,15 @@ def largest_eigenvalue(x: NDArray, weights: NDArray) -> tuple[float, float]:
     root = np.sqrt(weights)[:, None] * x
     gram = root @ root.T if len(root) < root.shape[1] else root.T @ root
     k = len(gram)
-    if k > DENSE_LIMIT:
+    if k > DENSE_LIMIT and gram.any():
         from scipy.linalg import LinAlgError, cholesky
-        from scipy.sparse.linalg import eigsh
+        from scipy.sparse.linalg import ArpackError, eigsh
 
-        top = float(eigsh(gram, k=1, v0=np.ones(k), return_eigenvectors=False)[0]) * (1 + 1e-10)
         try:
+            top = float(eigsh(gram, k=1, v0=np.ones(k), return_eigenvectors=False)[0]) * (1 + 1e-10)
             cholesky(top * np.eye(k) - gram, lower=True, check_finite=False)
-            return top, float(np.linalg.norm(gram))
-        except LinAlgError:
+            return top * (1 + 1.01 * k * (k + 2) * 2.0**-53), float(np.linalg.norm(gram))  # what the factorisation's own rounding may hide
+        except (LinAlgError, ArpackError):
             pass
     return max(float(np.linalg.eigvalsh(gram)[-1]), 0.0), float(np.linalg.norm(gram))
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from .._jit import helper
 from ..constants import Constant
-from ..errors import one_of, require
+from ..errors import require
 from ..federations.federation import Federation
 from .dispatch import implements
-from .loss import Loss, ball_center, checked_hyperparameter, class_labels
+from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, class_labels
 from .row_moments import RowMoments, row_moments, third_directional, user_rows
 
 C3 = math.sqrt(6) / 9  # Hessian-Lipschitz constant of log-sum-exp, for every C >= 2 [E3 3a]
@@ -176,9 +176,13 @@ class Softmax(Loss):
     n_classes: int
     l2: float = 0.0
     classifies: ClassVar[bool] = True
+    canonical_link: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(int(self.n_classes) == self.n_classes and self.n_classes >= 2, f"Softmax: n_classes = {self.n_classes}; must be an integer >= 2")
+        require(
+            isinstance(self.n_classes, (int, np.integer)) and self.n_classes >= 2, f"Softmax: n_classes = {self.n_classes}; must be an integer >= 2"
+        )
         checked_hyperparameter("Softmax", "l2", self.l2)
 
     def dim(self, fed: Federation) -> int:
@@ -239,9 +243,7 @@ class Softmax(Loss):
     def _data_constants(
         self, fed: Federation, x_max: float, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None
     ) -> dict[str, Constant]:
-        metric = metric or "labelled"
-        one_of("metric", metric, ("euclidean", "labelled"))
-        require(kappa is None or kappa > 0, f"kappa = {kappa}; must be > 0")
+        metric = checked_metric(metric, kappa, "labelled")
         n = fed.n_users
         if radius is None:
             none = Constant.none(n, "features move: give radius= for a ball of w")

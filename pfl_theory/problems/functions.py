@@ -52,6 +52,7 @@ class FunctionOracle:
         self.n_users, self.dim, self.dtype = int(n_users), int(dim), np.dtype(np.float64)
         self._value, self._gradient, self._hvp, self._hessian = value, gradient, hvp, hessian
         self.noise, self._constants, self._meta_smoothness, self.origin = noise, dict(constants or {}), meta_smoothness, origin
+        self.exact_only = ""  # why batches cannot be drawn, where they cannot
         self.has_hvp, self.has_hessian = hvp is not None or hessian is not None, hessian is not None or hvp is not None
 
     def _points(self, w: NDArray) -> NDArray:

@@ -163,7 +163,7 @@ class Problem:
 
     def adapted(self, w: ArrayLike, alpha: float) -> NDArray:
         """w - alpha grad f_i(w), shape (n, d)."""
-        p = self.points(w)
+        p, alpha = self.points(w), checked_alpha(alpha)
         return p - self._oracle.dtype.type(alpha) * self._oracle.gradient(p)
 
     def meta_value(self, w: ArrayLike, alpha: float) -> NDArray:
@@ -172,7 +172,7 @@ class Problem:
 
     def meta_gradient(self, w: ArrayLike, alpha: float) -> NDArray:
         """grad F_i(w) = (I - alpha Hess f_i(w)) grad f_i(w - alpha grad f_i(w)), shape (n, d)."""
-        if alpha == 0:
+        if checked_alpha(alpha) == 0:
             return self.gradient(w)
         p = self.points(w)
         g = self._oracle.gradient(self.adapted(p, alpha))
@@ -224,16 +224,30 @@ class Problem:
         return found
 
     def pooled(self) -> Problem:
-        """One user whose function is the average f: what centralised training minimises."""
-        if isinstance(self._oracle, RowOracle):
-            return Problem(self._oracle.loss, self._oracle.fed.pooled(), self._oracle.dtype)
+        """One user whose function is the average f: what centralised training minimises.
+
+        On rows it is the loss on the pooled rows. Functions, and users with curvatures of their own, are averaged: then there are no batches.
+        """
         o = self._oracle
-        average = {
-            "value": lambda w: o.value(w).mean(keepdims=True),
-            "gradient": lambda w: o.gradient(w).mean(0, keepdims=True),
-            "hvp": (lambda w, v: o.hvp(w, v).mean(0, keepdims=True)) if o.has_hvp else None,
-        }
-        return Problem.from_functions(**average, n_users=1, dim=o.dim)  # type: ignore[arg-type]
+        if isinstance(o, RowOracle) and o.loss.poolable():
+            return Problem(o.loss, o.fed.pooled(), o.dtype)
+        problem = Problem.from_functions(
+            lambda w: o.value(w).mean(keepdims=True),
+            lambda w: o.gradient(w).mean(0, keepdims=True),
+            (lambda w, v: o.hvp(w, v).mean(0, keepdims=True)) if o.has_hvp else None,
+            n_users=1,
+            dim=o.dim,
+        )
+        assert isinstance(problem._oracle, FunctionOracle)
+        if isinstance(o, RowOracle) or o.noise is not None:
+            problem._oracle.exact_only = "the average of these users' functions has no rows to draw from"
+        return problem
+
+
+def checked_alpha(alpha: float) -> float:
+    """The inner step, refused unless finite and >= 0."""
+    require(bool(np.isfinite(alpha) and alpha >= 0), f"alpha = {alpha}; must be a finite number >= 0")
+    return float(alpha)
 
 
 def _rms_about_mean(vectors: NDArray) -> float:

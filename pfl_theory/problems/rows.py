@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import chunks, kernel, over_users
+from .._jit import chunks, driver_for, kernel, over_users
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
@@ -90,6 +90,7 @@ class RowOracle:
         self.has_hvp = self.has_hessian = True
 
     def _call(self, driver: Any, out: NDArray, *points: NDArray, work: float) -> NDArray:
+        driver = driver_for(driver, self.record)
         data = (self.record, self.x, self.y, self.scale, self.weights, self.fed.offsets, *points)
         over_users(lambda _, first, last: driver(*data, first, last, out), chunks(self.n_users, work))
         return out
@@ -116,10 +117,7 @@ class RowOracle:
 
     def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray] | None:
         """Exact Lipschitz constants of grad F_i and their rounding errors, where the loss knows them."""
-        found = self.loss.meta_smoothness(self.fed, alpha)
-        if found is None:
-            return None
-        return found, 64 * self.dim * np.finfo(np.float64).eps * np.maximum(found, 1e-300)
+        return self.loss.meta_smoothness(self.fed, alpha)
 
     @functools.cached_property
     def cumulative(self) -> NDArray:

@@ -1,0 +1,161 @@
+"""Compiled code: never of an older formula, never in other libraries' folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import pfl_theory
+from pfl_theory import _jit
+
+EVALUATE = """
+import numpy as np, pfl_theory as pfl
+problem = pfl.Problem(pfl.losses.LeastSquares(), pfl.Federation.from_arrays([[[2.0]]], [[1.0]]))
+print(pfl.__file__, problem.value([1.0])[0])
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The package's sources in a folder of their own, and how to ask that copy."""
+    package = tmp_path / "pfl_theory"
+    shutil.copytree(Path(pfl_theory.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def ask(code=EVALUATE):
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.split()
+
+    return package, ask, tmp_path / "cache"
+
+
+def edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert text.count(before) == 1, f"{path.name} no longer reads {before!r}: change this test"
+    path.write_text(text.replace(before, after))
+
+
+def test_an_edited_loss_is_compiled_again(copy):
+    """The driver is cached in the file of rows.py and calls phi in another file: numba alone would answer with the old phi."""
+    package, ask, cache = copy
+    origin, value = ask()
+    assert Path(origin).parent == package
+    assert float(value) == 0.5
+    kept = {p for p in cache.rglob("*.nbc")}
+    assert kept, "nothing was kept between processes"
+    assert ask()[1] == "0.5"
+    assert {p for p in cache.rglob("*.nbc")} == kept, "the second process compiled again"
+
+    edit(package / "losses" / "least_squares.py", "return 0.5 * (u - y) * (u - y)", "return 7.0 * (u - y) * (u - y)")
+    assert float(ask()[1]) == 7.0
+    edit(
+        package / "losses" / "margin.py",
+        "total += coef[k] * phi(loss, scale * dot(x, rows[k], w), y[rows[k]])",
+        "total += 3.0 * coef[k] * phi(loss, scale * dot(x, rows[k], w), y[rows[k]])",
+    )
+    assert float(ask()[1]) == 21.0
+
+
+def test_an_edited_operation_of_no_loss_is_compiled_again_too(copy):
+    package, ask, _ = copy
+    code = "import numpy as np; from pfl_theory.algorithms.random import choose_users; print(*choose_users(9, 3, 0, 0))"
+    before = ask(code)
+    edit(package / "algorithms" / "random.py", "M0, M1 = np.uint64(0xD2511F53)", "M0, M1 = np.uint64(0xD2511F55)")
+    assert ask(code) != before
+
+
+OWN_LOSS = """
+from dataclasses import dataclass
+from typing import NamedTuple
+import pfl_theory as pfl
+from pfl_theory.losses.loss import Loss, real_targets
+from pfl_theory.losses.margin import implements_margin
+class Record(NamedTuple):
+    unused: float
+implements_margin(Record, phi=lambda loss, u, y: 1.0 * (u - y), dphi=lambda loss, u, y: 1.0, d2phi=lambda loss, u, y: 0.0)
+@dataclass(frozen=True)
+class Own(Loss):
+    def dim(self, fed): return fed.n_features
+    def record(self, fed, dtype): return Record(dtype.type(0))
+    def targets(self, fed, dtype): return real_targets(self, fed, dtype)
+    def constants(self, fed, **keywords): return {}
+def at_one(): return pfl.Problem(Own(), pfl.Federation.from_arrays([[[2.0]]], [[1.0]])).value([1.0])[0]
+"""
+
+
+def test_an_edited_loss_outside_the_package_is_compiled_again(copy):
+    package, ask, _ = copy
+    (package.parent / "own.py").write_text(OWN_LOSS)
+    assert ask("import own; print(own.at_one())") == ["1.0"]
+    edit(package.parent / "own.py", "1.0 * (u - y)", "7.25 * (u - y)")
+    assert ask("import own; print(own.at_one())") == ["7.25"]
+
+
+def test_numba_keeps_its_own_cache_folder(copy):
+    _, ask, _ = copy
+    code = (
+        "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
+    )
+    assert ask(code) == ["True"]
+    here = numba.config.CACHE_DIR
+    with _jit._our_cache():
+        assert numba.config.CACHE_DIR == _jit.cache_folder() != here
+    assert here == numba.config.CACHE_DIR
+
+
+def test_kernels_are_strict():
+    from pfl_theory.algorithms.local_steps import gram_steps, row_steps
+    from pfl_theory.problems.rows import gradient_users
+
+    for driver in (gradient_users, row_steps, gram_steps):
+        assert not driver.targetoptions.get("fastmath")
+        assert not driver.targetoptions.get("parallel")
+        assert driver.targetoptions["nogil"]
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({"PFL_THEORY_THREADS": "3", "NUMBA_NUM_THREADS": "5"}, 3),
+        ({"NUMBA_NUM_THREADS": "5"}, 5),
+        ({"PFL_THEORY_THREADS": "0", "NUMBA_NUM_THREADS": "2"}, 2),
+    ],
+)
+def test_number_of_threads(given, threads, monkeypatch):
+    for name in ("PFL_THEORY_THREADS", "NUMBA_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert _jit.n_threads() >= 1
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert _jit.n_threads() == threads
+
+
+@pytest.mark.parametrize("n", [1, 2, 31, 1000])
+@pytest.mark.parametrize("work", [0, 1e5, 1e6, 1e12])
+def test_chunks_cover_the_users_once(n, work, monkeypatch):
+    cut = _jit.chunks(n, work)
+    assert [i for first, last in cut for i in range(first, last)] == list(range(n))
+    assert all(last > first for first, last in cut)
+    assert len(cut) <= min(n, 32)
+    assert (len(cut) > 1) == (n > 1 and work > 4e5)
+    monkeypatch.setenv("PFL_THEORY_THREADS", "7")
+    assert _jit.chunks(n, work) == cut
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_an_error_in_a_piece_is_raised(threads, monkeypatch):
+    monkeypatch.setenv("PFL_THEORY_THREADS", threads)
+
+    def call(piece, first, last):
+        if piece == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        _jit.over_users(call, [(0, 1), (1, 2), (2, 3)])
