@@ -21,7 +21,7 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent
-_KERNEL_SOURCES = ("_jit.py", "_vector_math.py", "losses/*.py", "problems/*.py", "algorithms/*.py")  # what a kernel may call
+_KERNEL_SOURCES = ("_jit.py", "_simd.py", "_vector_math.py", "losses/*.py", "problems/*.py", "algorithms/*.py")  # what a kernel may call
 
 
 @functools.cache

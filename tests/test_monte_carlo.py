@@ -52,7 +52,9 @@ def loops(algorithm, a, c, run, rounds, noise, w):
     return w
 
 
-@pytest.mark.parametrize("algorithm", [*(pfl.PerFedAvg(0.3, 0.2, 3, 0.5, variant=v) for v in VARIANTS), pfl.FedAvg(0.2, 3, 0.5), pfl.PerFedAvg(0.3, 0.2, 2)])
+@pytest.mark.parametrize(
+    "algorithm", [*(pfl.PerFedAvg(0.3, 0.2, 3, 0.5, variant=v) for v in VARIANTS), pfl.FedAvg(0.2, 3, 0.5), pfl.PerFedAvg(0.3, 0.2, 2)]
+)
 def test_equals_loops(algorithm):
     a, c = np.array([1.0, 0.5, 2.0, 1.5, 0.7, 1.1]), np.array([0.0, 1.0, -0.5, 2.0, -1.0, 0.3])
     noise = (0.4, 0.3, 0.2)
@@ -105,7 +107,13 @@ def test_normals_are_normal_and_uncorrelated():
 
 @pytest.mark.parametrize(
     ("given", "says"),
-    [({"runs": 0}, "runs"), ({"rounds": 0}, "rounds"), ({"noise": (1, 1)}, "noise"), ({"centre": [1.0]}, "shape"), ({"curvature": [np.nan, 1.0]}, "NaN")],
+    [
+        ({"runs": 0}, "runs"),
+        ({"rounds": 0}, "rounds"),
+        ({"noise": (1, 1)}, "noise"),
+        ({"centre": [1.0]}, "shape"),
+        ({"curvature": [np.nan, 1.0]}, "NaN"),
+    ],
 )
 def test_bad_input(given, says):
     good = {"curvature": [1.0, 1.0], "centre": [0.0, 1.0], "runs": 4, "rounds": 2} | given

@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import chunks, driver_for, kernel, over_users
+from .._simd import WIDTH, fetch_ahead, weighted_rows
 from ..errors import InputError, require
 from ..losses import dispatch
-from ..losses.margin import add_span, margins, symmetric_product
+from ..losses.margin import add_span, margins
 from ..problems.functions import FunctionOracle
 from ..problems.problem import Problem
-from ..problems.rows import RowOracle
+from ..problems.rows import LARGEST_GRAM, RowOracle
 from .random import draw, stream_key
 
 EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN = 0, 1, 2, 3  # PLAIN: one stochastic gradient step (FedAvg)
 INNER, OUTER, HESSIAN = 0, 1, 2  # the three batches D, D', D''
-
-LANES = 8  # scratch of the Gram steps is padded to a multiple: two registers of four doubles
 
 _gradient, _hvp, _dphi, _d2phi = dispatch.gradient, dispatch.hvp, dispatch.dphi, dispatch.d2phi
 
@@ -122,91 +121,85 @@ def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, pla
 
 
 @kernel
-def gram_steps(loss, x, y, scale, weights, offsets, gram, starts, users, start, l2, plan, first, last, total, final):  # type: ignore[no-untyped-def]
+def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, start, l2, plan, first, last, total, final):  # type: ignore[no-untyped-def]
     """The same with exact expectations for l = phi(<w, x>, y) + (l2/2)||w||^2, in the span of w_k and the user's rows.
 
     Every vector is s w_k + X^T c, its margins s X w_k + G c with G = X X^T kept: after one pass over the rows, a local step costs two or
-    three products with the small G instead of six with X.
+    three products with the small G instead of six with X. `flat` is x as one line of numbers.
+
+    All scratch is one array with parts LARGEST_GRAM apart: so the compiler sees that parts do not overlap. Parts are read to whole
+    registers (padded to `lanes`); what stands beyond row m has weight 0 and enters nothing.
     """
     d = start.shape[1]
     tau, trace = plan.local_steps, total.shape[0] > 1
-    largest = 0
-    for s in range(first, last):
-        largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
-    padded = (largest + LANES - 1) // LANES * LANES
-    # entries m .. padded have weight 0: elementwise loops run over whole registers, without a slow remainder
-    coef, target, origin_margin, margin, c = np.zeros(padded), np.zeros(padded), np.zeros(padded), np.zeros(padded), np.zeros(padded)
-    slope, curvature, product, adapted_margin, gc, vc = (
-        np.zeros(padded),
-        np.zeros(padded),
-        np.zeros(padded),
-        np.zeros(padded),
-        np.zeros(padded),
-        np.zeros(padded),
-    )
+    n = LARGEST_GRAM
+    z = np.zeros(9 * n)
+    slope, product, v, c = z[5 * n : 6 * n], z[7 * n : 8 * n], z[8 * n :], z[4 * n : 5 * n]
+    origin_margin = z[2 * n : 3 * n]
+    # parts of z: 0 coef, 1 target, 2 margin of w_k, 3 margin, 4 c, 5 slope (of the gradient at w, with l2 c), 6 curvature, 7 product, 8 v
     for s_ in range(first, last):
         i = users[s_]
         lo, m = offsets[i], offsets[i + 1] - offsets[i]
-        mp = (m + LANES - 1) // LANES * LANES
+        lanes = (m + WIDTH - 1) // WIDTH * WIDTH
         origin = start[i if start.shape[0] > 1 else 0]
-        G = gram[starts[i] : starts[i] + m * m]
-        margins(x, lo, m, scale, origin, origin_margin)
+        margins(flat, lo, m, d, scale, origin, origin_margin)
         for k in range(m):
-            coef[k], target[k] = weights[lo + k], y[lo + k]
-        for k in range(m, mp):
-            coef[k], target[k], origin_margin[k] = 0.0, 0.0, 0.0
-        for k in range(mp):
-            margin[k], c[k], product[k] = origin_margin[k], 0.0, 0.0
-        s = 1.0  # type: ignore[assignment]
+            z[k], z[n + k] = weights[lo + k], y[lo + k]
+        for k in range(m, lanes):
+            z[k], z[n + k], z[2 * n + k] = 0.0, 0.0, 0.0
+        for k in range(lanes):
+            z[3 * n + k], z[4 * n + k], z[7 * n + k] = z[2 * n + k], 0.0, 0.0
+        s, vs = 1.0, 0.0  # type: ignore[assignment]
+        # while this user's steps run in the first-level cache, memory brings the next user's rows and Gram matrix
+        ahead_user = users[min(s_ + 1, last - 1)]
+        rows_at, rows_end = offsets[ahead_user] * d, offsets[ahead_user + 1] * d
+        gram_at, gram_end = starts[ahead_user], starts[ahead_user + 1]
         for t in range(tau):
+            fetch_ahead(flat, rows_at + (rows_end - rows_at) * t // tau, rows_at + (rows_end - rows_at) * (t + 1) // tau)
+            fetch_ahead(gram, gram_at + (gram_end - gram_at) * t // tau, gram_at + (gram_end - gram_at) * (t + 1) // tau)
             if trace:
-                add_span(x, lo, m, scale, s, c, origin, total[t])
-            if plan.variant == EXACT:
-                for k in range(mp):
-                    slope[k] = coef[k] * _dphi(loss, margin[k], target[k])
-                    curvature[k] = coef[k] * _d2phi(loss, margin[k], target[k])
-            else:
-                for k in range(mp):
-                    slope[k] = coef[k] * _dphi(loss, margin[k], target[k])
+                add_span(flat, lo, m, scale, s, c, origin, total[t])
+            moved = plan.beta if t > 0 else 0.0  # the last step's move reaches the margins here, in the same loop as the slopes
+            for k in range(lanes):
+                u = z[3 * n + k] - moved * (vs * z[2 * n + k] + z[7 * n + k])
+                z[3 * n + k] = u
+                z[5 * n + k] = z[k] * _dphi(loss, u, z[n + k]) + l2 * z[4 * n + k]
+                z[6 * n + k] = z[k] * _d2phi(loss, u, z[n + k])
             gs = l2 * s
-            for k in range(mp):
-                gc[k] = slope[k] + l2 * c[k]
             if plan.variant == PLAIN:
                 vs = gs
-                for k in range(mp):
-                    vc[k] = gc[k]
+                for k in range(lanes):
+                    z[8 * n + k] = z[5 * n + k]
+                    z[4 * n + k] -= plan.beta * z[5 * n + k]
             else:
-                symmetric_product(G, m, gc, product)
-                for k in range(mp):
-                    adapted_margin[k] = margin[k] - plan.alpha * (gs * origin_margin[k] + product[k])
+                weighted_rows(gram, starts[i], m, m, slope, product, lanes // WIDTH)
+                for k in range(lanes):
+                    u = z[3 * n + k] - plan.alpha * (gs * z[2 * n + k] + z[7 * n + k])
+                    z[8 * n + k] = z[k] * _dphi(loss, u, z[n + k]) + l2 * (z[4 * n + k] - plan.alpha * z[5 * n + k])
                 vs = l2 * (s - plan.alpha * gs)
-                for k in range(mp):
-                    vc[k] = coef[k] * _dphi(loss, adapted_margin[k], target[k])
-                for k in range(mp):
-                    vc[k] += l2 * (c[k] - plan.alpha * gc[k])
                 if plan.variant != FIRST_ORDER:
-                    symmetric_product(G, m, vc, product)
+                    weighted_rows(gram, starts[i], m, m, v, product, lanes // WIDTH)
                     if plan.variant == EXACT:
-                        for k in range(mp):
-                            vc[k] -= plan.alpha * (curvature[k] * (vs * origin_margin[k] + product[k]) + l2 * vc[k])
+                        for k in range(lanes):
+                            h = z[6 * n + k] * (vs * z[2 * n + k] + z[7 * n + k]) + l2 * z[8 * n + k]
+                            z[8 * n + k] -= plan.alpha * h
                     else:
-                        for k in range(mp):
-                            step = plan.delta * (vs * origin_margin[k] + product[k])
-                            ahead, behind = _dphi(loss, margin[k] + step, target[k]), _dphi(loss, margin[k] - step, target[k])
-                            vc[k] -= plan.alpha * (coef[k] * (ahead - behind) / (2.0 * plan.delta) + l2 * vc[k])
+                        for k in range(lanes):
+                            step = plan.delta * (vs * z[2 * n + k] + z[7 * n + k])
+                            ahead, behind = _dphi(loss, z[3 * n + k] + step, z[n + k]), _dphi(loss, z[3 * n + k] - step, z[n + k])
+                            h = z[k] * (ahead - behind) / (2.0 * plan.delta) + l2 * z[8 * n + k]
+                            z[8 * n + k] -= plan.alpha * h
                     vs = vs - plan.alpha * l2 * vs
+                for k in range(lanes):
+                    z[4 * n + k] -= plan.beta * z[8 * n + k]
             s -= plan.beta * vs
-            for k in range(mp):
-                c[k] -= plan.beta * vc[k]
             if t + 1 < tau:
-                symmetric_product(G, m, vc, product)
-                for k in range(mp):
-                    margin[k] -= plan.beta * (vs * origin_margin[k] + product[k])
-        add_span(x, lo, m, scale, s, c, origin, total[total.shape[0] - 1])
+                weighted_rows(gram, starts[i], m, m, v, product, lanes // WIDTH)
+        add_span(flat, lo, m, scale, s, c, origin, total[total.shape[0] - 1])
         if final.shape[0] > 0:
             for j in range(d):
                 final[s_, j] = 0.0
-            add_span(x, lo, m, scale, s, c, origin, final[s_])
+            add_span(flat, lo, m, scale, s, c, origin, final[s_])
 
 
 def local_steps(
@@ -248,19 +241,8 @@ def local_steps(
 
 def _gram_arguments(oracle: RowOracle, users: NDArray, start: NDArray, plan: LocalPlan):  # type: ignore[no-untyped-def]
     assert oracle.gram is not None
-    return (
-        oracle.record,
-        oracle.x,
-        oracle.y,
-        oracle.scale,
-        oracle.weights,
-        oracle.fed.offsets,
-        *oracle.gram,
-        users,
-        start,
-        oracle.loss.span_l2(),
-        plan,
-    )
+    rows = (oracle.x.reshape(-1), oracle.y, oracle.scale, oracle.weights, oracle.fed.offsets)
+    return oracle.record, *rows, *oracle.gram, users, start, oracle.loss.span_l2(), plan
 
 
 def _by_chunks(oracle: RowOracle, users: NDArray, plan: LocalPlan, trace: bool, keep: bool, call, passes: float):  # type: ignore[no-untyped-def]

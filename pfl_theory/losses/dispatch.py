@@ -24,6 +24,7 @@ from numba.core import types as _types
 from numba.extending import overload
 
 types: Any = _types
+INLINE = {"forceinline": True}  # a call left in a loop over rows would keep the loop out of vector registers
 _IMPLEMENTATIONS: dict[tuple[str, type], Callable[..., Any]] = {}
 
 
@@ -125,17 +126,17 @@ def _correct(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped
     return _find("correct", loss)
 
 
-@overload(phi)
+@overload(phi, jit_options=INLINE)
 def _phi(loss, u, y):  # type: ignore[no-untyped-def]
     return _find("phi", loss)
 
 
-@overload(dphi)
+@overload(dphi, jit_options=INLINE)
 def _dphi(loss, u, y):  # type: ignore[no-untyped-def]
     return _find("dphi", loss)
 
 
-@overload(d2phi)
+@overload(d2phi, jit_options=INLINE)
 def _d2phi(loss, u, y):  # type: ignore[no-untyped-def]
     return _find("d2phi", loss)
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .._jit import helper, scalar
+from .._simd import WIDTH, four_dots, weighted_rows
 from .._vector_math import exp, fma
 from .dispatch import add_penalty_gradient, add_penalty_hessian, add_penalty_hvp, d2phi, dphi, implements, penalty, phi
 
@@ -39,55 +42,37 @@ def add_row(x, row, factor, out):  # type: ignore[no-untyped-def]
 
 
 @helper
-def margins(x, lo, m, scale, w, out):  # type: ignore[no-untyped-def]
-    """out[k] = scale * <x[lo + k], w> for k < m, four rows at a time with two running sums each."""
-    d = w.shape[0]
+def margins(flat, lo, m, d, scale, w, out):  # type: ignore[no-untyped-def]
+    """out[k] = scale * <row lo + k, w> for k < m; `flat` holds rows of d numbers one after the other."""
+    whole = d // WIDTH
     for q in range(m // 4):
-        x0, x1, x2, x3 = x[lo + 4 * q], x[lo + 4 * q + 1], x[lo + 4 * q + 2], x[lo + 4 * q + 3]
-        s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-        for b in range(d // 2):
-            j = 2 * b
-            s0, s1, s2, s3 = fma(x0[j], w[j], s0), fma(x1[j], w[j], s1), fma(x2[j], w[j], s2), fma(x3[j], w[j], s3)
-            t0, t1 = fma(x0[j + 1], w[j + 1], t0), fma(x1[j + 1], w[j + 1], t1)
-            t2, t3 = fma(x2[j + 1], w[j + 1], t2), fma(x3[j + 1], w[j + 1], t3)
-        if d % 2:
-            j = d - 1
-            s0, s1, s2, s3 = fma(x0[j], w[j], s0), fma(x1[j], w[j], s1), fma(x2[j], w[j], s2), fma(x3[j], w[j], s3)
-        out[4 * q], out[4 * q + 1], out[4 * q + 2], out[4 * q + 3] = scale * (s0 + t0), scale * (s1 + t1), scale * (s2 + t2), scale * (s3 + t3)
+        at = (lo + 4 * q) * d
+        s0, s1, s2, s3 = four_dots(flat, at, d, w, whole)
+        for j in range(whole * WIDTH, d):
+            s0, s1 = fma(flat[at + j], w[j], s0), fma(flat[at + d + j], w[j], s1)
+            s2, s3 = fma(flat[at + 2 * d + j], w[j], s2), fma(flat[at + 3 * d + j], w[j], s3)
+        out[4 * q], out[4 * q + 1], out[4 * q + 2], out[4 * q + 3] = scale * s0, scale * s1, scale * s2, scale * s3
     for k in range(m // 4 * 4, m):
-        out[k] = scale * dot(x, lo + k, w)
-
-
-@helper
-def add_span(x, lo, m, scale, s, c, origin, out):  # type: ignore[no-untyped-def]
-    """out += s * origin + scale * sum_k c[k] x[lo + k], four rows at a time."""
-    d = out.shape[0]
-    for j in range(d):
-        out[j] = fma(s, origin[j], out[j])
-    for q in range(m // 4):
-        a0, a1, a2, a3 = scale * c[4 * q], scale * c[4 * q + 1], scale * c[4 * q + 2], scale * c[4 * q + 3]
-        x0, x1, x2, x3 = x[lo + 4 * q], x[lo + 4 * q + 1], x[lo + 4 * q + 2], x[lo + 4 * q + 3]
+        at, total = (lo + k) * d, 0.0
         for j in range(d):
-            out[j] = fma(a0, x0[j], fma(a1, x1[j], fma(a2, x2[j], fma(a3, x3[j], out[j]))))
-    for k in range(m // 4 * 4, m):
-        add_row(x, lo + k, scale * c[k], out)
+            total = fma(flat[at + j], w[j], total)
+        out[k] = scale * total
 
 
 @helper
-def symmetric_product(gram, m, v, out):  # type: ignore[no-untyped-def]
-    """out = G v for a symmetric m x m matrix stored flat: rows are added, not dotted, so the loop runs in vector registers."""
-    for k in range(m):
-        out[k] = 0.0
-    g = gram.reshape(m, m)
-    for q in range(m // 4):
-        v0, v1, v2, v3 = v[4 * q], v[4 * q + 1], v[4 * q + 2], v[4 * q + 3]
-        g0, g1, g2, g3 = g[4 * q], g[4 * q + 1], g[4 * q + 2], g[4 * q + 3]
+def add_span(flat, lo, m, scale, s, c, origin, out):  # type: ignore[no-untyped-def]
+    """out += s * origin + scale * sum_k c[k] row lo + k."""
+    d = out.shape[0]
+    whole = d // WIDTH
+    part = np.empty(whole * WIDTH)
+    weighted_rows(flat, lo * d, d, m, c, part, whole)
+    for j in range(whole * WIDTH):
+        out[j] += fma(s, origin[j], scale * part[j])
+    for j in range(whole * WIDTH, d):
+        total = 0.0
         for k in range(m):
-            out[k] = fma(v0, g0[k], fma(v1, g1[k], fma(v2, g2[k], fma(v3, g3[k], out[k]))))
-    for j in range(m // 4 * 4, m):
-        row = g[j]
-        for k in range(m):
-            out[k] = fma(v[j], row[k], out[k])
+            total = fma(c[k], flat[(lo + k) * d + j], total)
+        out[j] += fma(s, origin[j], scale * total)
 
 
 def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]

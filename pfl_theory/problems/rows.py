@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import chunks, driver_for, kernel, over_users
+from .._simd import WIDTH
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses import dispatch
 from ..losses.loss import Loss
 
+LARGEST_GRAM = 264  # rows a user at most; no power of two, so that parts of scratch this far apart do not fall on one cache line's place
 KEPT_GRAM_SHARE = 0.45  # Gram matrices are kept only if they take at most this share of the data's memory again
 
 _value, _gradient, _hvp, _hessian, _correct = dispatch.value, dispatch.gradient, dispatch.hvp, dispatch.hessian, dispatch.correct
@@ -135,10 +137,16 @@ class RowOracle:
     def gram(self) -> tuple[NDArray, NDArray] | None:
         """Kept Gram matrices (flat) and where each user's begins; None where the loss or the memory does not allow it."""
         squares = self.fed.sizes.astype(np.int64) ** 2
-        if not self.loss.one_margin or self.dtype != np.float64 or int(squares.sum()) > KEPT_GRAM_SHARE * self.x.size:
+        if (
+            not self.loss.one_margin
+            or self.x.dtype != np.float64
+            or int(self.fed.sizes.max()) > LARGEST_GRAM
+            or self.dtype != np.float64
+            or int(squares.sum()) > KEPT_GRAM_SHARE * self.x.size
+        ):
             return None
         starts = np.concatenate([[0], np.cumsum(squares)])
-        flat = np.empty(starts[-1])
+        flat = np.zeros(starts[-1] + WIDTH)  # rows are read in whole registers, so a few numbers beyond the last
         over_users(
             lambda _, first, last: gram_users(self.x, self.scale, self.fed.offsets, starts, first, last, flat),
             chunks(self.n_users, float(starts[-1]) * self.fed.n_features),

@@ -1,0 +1,1 @@
+"""Speed against peers: contenders measured alternately in one run. See README.md."""
