@@ -29,7 +29,7 @@ def grid(scale):
     from pfl_theory.federations import handwritten_source
 
     source = handwritten_source()
-    rounds, replicates = (1000, 10) if scale == "full" else (60, 1 if source == "mnist" else 3)
+    rounds, replicates = (1000, 4) if scale == "full" else (60, 1 if source == "mnist" else 3)
     return [{"data": source, "method": m, "replicate": k, "rounds": rounds} for m in METHODS for k in range(replicates)]
 
 
@@ -79,7 +79,9 @@ def plot(table):
         ax.set_title(f"users with {kind} ({table[table['kind'] == kind]['user'].nunique()}); a dot a user, a bar their mean")
         ax.grid(axis="x", visible=False)
     axes[-1].set_xticks(range(len(METHODS)), [NAMES[m] for m in METHODS])
-    fig.suptitle(f"{table['federation'].iloc[0]}, {table['rounds'].iloc[0]} rounds, mean of {table['replicate'].nunique()} seed(s)", fontsize=8.5)
+    replicates = table["replicate"].nunique()
+    seeds = "one seed" if replicates == 1 else f"mean of {replicates} seeds"
+    fig.suptitle(f"{table['federation'].iloc[0]}, {table['rounds'].iloc[0]} rounds, {seeds}", fontsize=8.5)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return fig
 

@@ -36,7 +36,7 @@ def plot(table):
         chosen = [i for i, instance in enumerate(shown["case"]) if (instance if instance in ("witness", "random") else "other") == kind]
         look = plotting.series_style(k) | {"linestyle": "none"}
         label = {"witness": "witness", "random": "worst of the random instances", "other": "other instances"}[kind]
-        ax.plot(shown["ratio"].iloc[chosen], [lines.index(names[i]) for i in chosen], label=label, **look)
+        ax.plot(shown["ratio"].iloc[chosen], [lines.index(names[i]) + 0.2 * (k - 1) for i in chosen], label=label, **look)
     ax.axvline(1.0, color="black", linewidth=0.8)
     ax.set_yticks(range(len(lines)), lines)
     ax.set_ylim(len(lines) - 0.5, -0.5)
