@@ -264,7 +264,8 @@ def write(analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folde
                 tables.append(f"{name}-{part}")
                 write_text(folder / f"{tables[-1]}.csv", csv_text(frame.to_dict("records")))
             if hasattr(module, "verdicts"):
-                verdicts = list(module.verdicts(table))
+                # an empty field of a table reads as NaN: in the table of verdicts it is empty again
+                verdicts = [{k: None if v != v else v for k, v in row.items()} for row in module.verdicts(table)]
                 write_text(folder / "verdicts.csv", csv_text(verdicts))
         except OutputError:
             raise
