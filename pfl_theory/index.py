@@ -26,7 +26,7 @@ section.full > h2 { border-left: 0.4rem solid #555; padding-left: 0.6rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { font-size: 0.9rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.8rem; margin: 0.8rem 0; }
 caption { text-align: left; font-weight: 600; padding: 0.2rem 0; } th, td { border: 1px solid #bbb; padding: 0.15rem 0.45rem; text-align: left; }
-#verdicts td:nth-last-child(-n+2) { min-width: 22rem; } #verdicts td { white-space: nowrap; } #verdicts td:nth-last-child(-n+2) { white-space: normal; }
+#verdicts td { white-space: nowrap; } #verdicts td:nth-last-child(-n+2) { min-width: 22rem; white-space: normal; }
 th { background: #eee; } .note { border: 1px solid #555; padding: 0.3rem 0.6rem; } dl { font-size: 0.9rem; } dt { font-weight: 600; }
 """.strip()
 
