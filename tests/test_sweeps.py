@@ -190,7 +190,9 @@ def test_an_edited_library_module_is_noticed(package: Path, tmp_path: Path) -> N
     assert once() == "new [{'x': 1}]"
     (library / "pfl_theory" / "plotting.py").write_text("# presents only\n")
     assert once() == "stored [{'x': 1}]"
-    (library / "pfl_theory" / "zz_probe.py").write_text("VALUE = 2\n")
+    (library / "pfl_theory" / "zz_probe.py").write_text(
+        "VALUE = 2  # of another length: Python trusts compiled code by time, to the second, and size\n"
+    )
     assert once() == "source changed: pfl_theory.zz_probe [{'x': 2}]"
 
 
