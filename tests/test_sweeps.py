@@ -238,7 +238,7 @@ def children(pid: int) -> list[int]:
 def test_a_killed_sweep_repeats_only_what_ran(package: Path, tmp_path: Path, how: signal.Signals) -> None:
     script = f"""
         from pfl_theory.sweeps import make_task, run
-        run([make_task("demo", "{package.name}.demo:cell", {{"k": k, "wait": 0.25}}) for k in range(8)], store="{tmp_path / "s"}", workers=2)
+        run([make_task("demo", "{package.name}.demo:cell", {{"k": k, "wait": 0.25}}) for k in range(20)], store="{tmp_path / "s"}", workers=2)
     """
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{package.parent}"}
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=env, stderr=subprocess.DEVNULL)
@@ -254,13 +254,13 @@ def test_a_killed_sweep_repeats_only_what_ran(package: Path, tmp_path: Path, how
     assert workers
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()], "workers outlive the sweep"
     stored = {path.stem for path in store.glob("*.json")}
-    assert 3 <= len(stored) < 8
+    assert 3 <= len(stored) < 20
     before = runs(package)
     assert len(before) <= len(stored) + 2, "more than the running cells is lost"
-    outcomes = run(tasks_of(package, 8, 0.25), store=tmp_path / "s", workers=2)
+    outcomes = run(tasks_of(package, 20, 0.25), store=tmp_path / "s", workers=2)
     assert {outcome.task.key for outcome in outcomes if outcome.status == "stored"} == stored
-    assert len(runs(package)) == 8 - len(stored)
-    assert [outcome.rows[0]["k2"] for outcome in outcomes] == [2 * k * k + 0.5 for k in range(8)]
+    assert len(runs(package)) == 20 - len(stored)
+    assert [outcome.rows[0]["k2"] for outcome in outcomes] == [2 * k * k + 0.5 for k in range(20)]
 
 
 def test_a_killed_worker_costs_its_cell_only(package: Path, tmp_path: Path) -> None:

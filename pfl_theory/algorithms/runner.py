@@ -128,29 +128,39 @@ def run(
     at: list[int] = []
     records: dict[str, list[Any]] = {}
 
-    def note(k: int) -> None:
-        at.append(k)
+    def note(k: int) -> bool:
+        """Record round k, unless a quantity is not finite: then the run has diverged, and no such row is kept."""
         model = state.w if state.w_users is None else state.w_users
-        for name, found in _measure(problem, test or problem, model, inner, wanted).items():
-            records.setdefault(name, []).append(found)
+        found = _measure(problem, test or problem, model, inner, wanted)
+        if not all(np.isfinite(value).all() for value in found.values()):
+            return False
+        at.append(k)
+        for name, value in found.items():
+            records.setdefault(name, []).append(value)
+        return True
 
     diverged_at = None
     with np.errstate(all="ignore"):  # a run that overflows says so in its status
         for k in range(int(rounds)):
             due = k % every == 0
-            if due and wanted:
-                note(k)
+            if due and wanted and not note(k):
+                diverged_at = k
+                break
             after, path = algorithm.round(trained, state, seed=seed, round_=k, trace=due and "local_gradient" in wanted)
             if due and "local_gradient" in wanted:
                 squares = [_meta_gradient_norm2(problem, w, inner) for w in path[:-1]]
+                if not np.isfinite(squares).all():  # the local steps of a round about to diverge: its row is not kept
+                    at.pop()
+                    diverged_at = k
+                    break
                 records.setdefault("local_gradient_norm2", []).append(np.array(squares))
             if not np.isfinite(after.w).all():
                 diverged_at = k
                 break
             state = after
         else:
-            if wanted:
-                note(int(rounds))
+            if wanted and not note(int(rounds)):
+                diverged_at = int(rounds)
     n_records = len(at)
     if "local_gradient_norm2" in records and diverged_at is None:  # the last record is after all rounds: no local step follows it
         records["local_gradient_norm2"].append(np.full_like(records["local_gradient_norm2"][0], np.nan))
