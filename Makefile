@@ -7,7 +7,7 @@ MINOR  := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2]
 PINS   := constraints/$(MINOR).txt
 WORKERS ?= 2
 
-.PHONY: figures full test lint bench docs clean help
+.PHONY: figures full test lint bench clean help
 
 help:
 	@echo "make figures   quick figures, tables and verdicts into figures/quick (about 2 minutes; again in seconds)"
@@ -44,9 +44,6 @@ lint: $(VENV)/.with-test $(VENV)/.with-lint
 
 bench: $(VENV)/.with-bench
 	$(BIN)/python -m benchmarks
-
-docs: $(VENV)/.with-docs
-	$(BIN)/python -m sphinx -q docs docs/_build
 
 clean:
 	rm -rf $(VENV) figures/quick figures/.store build *.egg-info
