@@ -64,7 +64,7 @@ def test_equals_loops(algorithm):
 
 
 def test_equals_the_exact_moments_for_equal_curvatures():
-    """All A_i = 1: mean and variance of w_k follow a scalar recursion (docs/theory.md)."""
+    """All A_i = 1: mean and variance of w_k follow a scalar recursion, written out below."""
     n, m, tau, alpha, beta, rounds = 6, 3, 4, 0.25, 0.3, 12
     c = np.array([-1.0, 0.5, 0.25, 2.0, -2.0, 0.25])
     s_in, s_out = 0.5, 0.4

@@ -241,7 +241,12 @@ def test_a_killed_sweep_repeats_only_what_ran(package: Path, tmp_path: Path, how
         run([make_task("demo", "{package.name}.demo:cell", {{"k": k, "wait": 0.25}}) for k in range(20)], store="{tmp_path / "s"}", workers=2)
     """
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{package.parent}"}
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=env, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=env,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job inherits Ctrl-C ignored
+    )
     store = tmp_path / "s" / "demo"
     deadline = time.monotonic() + 20
     while not (store.exists() and len(list(store.glob("*.json"))) >= 3) and time.monotonic() < deadline:
