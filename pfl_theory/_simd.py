@@ -1,8 +1,7 @@
-"""Two inner loops in vector instructions of eight doubles, written in the compiler's own language.
+"""Inner loops in vector instructions of four doubles, written in the compiler's own language.
 
 Without permission to reassociate sums (which once gave other bits from the cache than freshly compiled) the compiler leaves dot products in scalar
-registers, and keeps the result of a small matrix product in memory between rows. Here the order of every sum is fixed by hand. A processor
-without 512-bit registers runs the same additions in the same order with shorter ones.
+registers, and keeps the result of a small matrix product in memory between rows. Here the order of every sum is fixed by hand.
 """
 
 from __future__ import annotations
@@ -14,8 +13,11 @@ from numba.core import cgutils
 from numba.core import types as _types
 from numba.extending import intrinsic
 
+from ._jit import helper
+
 types: Any = _types
-WIDTH = 8
+WIDTH = 4
+GROUP = 5
 DOUBLE = ir.DoubleType()
 VECTOR = ir.VectorType(DOUBLE, WIDTH)
 ZERO = ir.Constant(VECTOR, [0.0] * WIDTH)
@@ -36,8 +38,10 @@ def _store(builder: Any, value: Any, data: Any, index: Any) -> None:
 
 
 def _splat(builder: Any, scalar: Any) -> Any:
-    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, LANE0)
-    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
+    """The scalar in every lane."""
+    nothing = ir.Constant(ir.VectorType(scalar.type, WIDTH), ir.Undefined)
+    one = builder.insert_element(nothing, scalar, LANE0)
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH))
 
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -63,21 +67,20 @@ def _data(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any:
 
 
 @intrinsic
-def weighted_rows(typingctx, data, start, stride, count, coef, out, blocks):  # type: ignore[no-untyped-def]
-    """out[:8 blocks] = sum_k coef[k] * data[start + k stride : ... + 8 blocks], k < count; all arrays flat float64, reading whole blocks.
-
-    Even and odd k have sums of their own. Blocks are taken three at a time, then one at a time.
-    """
+def _weighted_rows(typingctx, data, start, stride, count, coef, out, lanes):  # type: ignore[no-untyped-def]
+    """See :func:`weighted_rows`; needs lanes >= WIDTH."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         rows, coefs, result = (_data(context, builder, signature, args, k) for k in (0, 4, 5))
-        _, first, step, n, _, _, n_blocks = args
+        _, first, step, n, _, _, n_lanes = args
         integer = first.type
-        number = lambda v: ir.Constant(integer, v)  # noqa: E731
+
+        def number(v: int) -> Any:
+            return ir.Constant(integer, v)
 
         def group(size: int, base: Any) -> None:
-            """`size` neighbouring blocks, from lane `base` on."""
-            sums = [[cgutils.alloca_once_value(builder, ZERO) for _ in range(2)] for _ in range(size)]
+            """`size` neighbouring blocks, from lane `base` on; even and odd rows have sums of their own."""
+            sums = [[cgutils.alloca_once(builder, VECTOR) for _ in range(2)] for _ in range(size)]
 
             def add(k: Any, parity: int) -> None:
                 weight = _splat(builder, builder.load(builder.gep(coefs, [k])))
@@ -99,35 +102,68 @@ def weighted_rows(typingctx, data, start, stride, count, coef, out, blocks):  # 
                 total = builder.fadd(builder.load(sums[c][0]), builder.load(sums[c][1]))
                 _store(builder, total, result, builder.add(base, number(WIDTH * c)))
 
-        triples = builder.sdiv(n_blocks, number(3))
-        with cgutils.for_range(builder, triples, intp=integer) as loop:
-            group(3, builder.mul(loop.index, number(3 * WIDTH)))
-        done = builder.mul(triples, number(3))
-        with cgutils.for_range(builder, builder.sub(n_blocks, done), intp=integer) as loop:
-            group(1, builder.mul(builder.add(done, loop.index), number(WIDTH)))
+        blocks = builder.sdiv(n_lanes, number(WIDTH))
+        groups = builder.sdiv(blocks, number(GROUP))
+        with cgutils.for_range(builder, groups, intp=integer) as loop:
+            group(GROUP, builder.mul(loop.index, number(GROUP * WIDTH)))
+        done = builder.mul(groups, number(GROUP))
+        left = builder.sub(blocks, done)
+        for size in range(1, GROUP):
+            with builder.if_then(builder.icmp_signed("==", left, number(size))):
+                group(size, builder.mul(done, number(WIDTH)))
+        with builder.if_then(builder.icmp_signed("!=", builder.mul(blocks, number(WIDTH)), n_lanes)):
+            group(1, builder.sub(n_lanes, number(WIDTH)))  # the last lanes, overlapping: the same sums are written again
         return context.get_dummy_value()
 
     flat = types.Array(types.float64, 1, "C")
     return types.none(flat, types.intp, types.intp, types.intp, flat, flat, types.intp), generate
 
 
+@helper
+def weighted_rows(data, start, stride, count, coef, out, lanes):  # type: ignore[no-untyped-def]
+    """out[:lanes] = sum_k coef[k] * data[start + k stride : ... + lanes], k < count; all arrays flat float64."""
+    if lanes >= WIDTH:
+        _weighted_rows(data, start, stride, count, coef, out, lanes)
+    else:
+        for j in range(lanes):
+            total = 0.0
+            for k in range(count):
+                total += coef[k] * data[start + k * stride + j]
+            out[j] = total
+
+
 @intrinsic
-def four_dots(typingctx, data, start, stride, w, blocks):  # type: ignore[no-untyped-def]
-    """The products of four rows data[start + r stride :] with w over the first 8 `blocks` entries; all arrays flat float64."""
+def four_dots(typingctx, data, start, stride, w, lanes):  # type: ignore[no-untyped-def]
+    """The products of four rows data[start + r stride :] with w, `lanes` >= WIDTH numbers each; all arrays flat float64."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         rows, point = (_data(context, builder, signature, args, k) for k in (0, 3))
-        _, first, step, _, n_blocks = args
+        _, first, step, _, n_lanes = args
         integer = first.type
-        sums = [cgutils.alloca_once_value(builder, ZERO) for _ in range(4)]
+
+        def number(v: int) -> Any:
+            return ir.Constant(integer, v)
+
+        sums = [cgutils.alloca_once(builder, VECTOR) for _ in range(4)]
+
+        def add(at: Any, other: Any) -> None:
+            for r in range(4):
+                index = builder.add(builder.add(first, builder.mul(step, number(r))), at)
+                builder.store(_fma(builder, _load(builder, rows, index), other, builder.load(sums[r])), sums[r])
+
         for one in sums:
             builder.store(ZERO, one)
-        with cgutils.for_range(builder, n_blocks, intp=integer) as loop:
-            at = builder.mul(loop.index, ir.Constant(integer, WIDTH))
-            other = _load(builder, point, at)
-            for r in range(4):
-                index = builder.add(builder.add(first, builder.mul(step, ir.Constant(integer, r))), at)
-                builder.store(_fma(builder, _load(builder, rows, index), other, builder.load(sums[r])), sums[r])
+        blocks = builder.sdiv(n_lanes, number(WIDTH))
+        with cgutils.for_range(builder, blocks, intp=integer) as loop:
+            at = builder.mul(loop.index, number(WIDTH))
+            add(at, _load(builder, point, at))
+        seen = builder.mul(blocks, number(WIDTH))
+        with builder.if_then(builder.icmp_signed("!=", seen, n_lanes)):
+            # the last lanes, overlapping: what was seen already counts zero
+            at = builder.sub(n_lanes, number(WIDTH))
+            lane = ir.Constant(ir.VectorType(integer, WIDTH), list(range(WIDTH)))
+            old = _splat(builder, builder.sub(seen, at))
+            add(at, builder.select(builder.icmp_signed(">=", lane, old), _load(builder, point, at), ZERO))
         values = [_fold(builder, builder.load(one)) for one in sums]
         return context.make_tuple(builder, signature.return_type, values)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import chunks, driver_for, kernel, over_users
-from .._simd import WIDTH, fetch_ahead, weighted_rows
+from .._simd import fetch_ahead, weighted_rows
 from ..errors import InputError, require
 from ..losses import dispatch
 from ..losses.margin import add_span, margins
@@ -21,6 +21,7 @@ from ..problems.problem import Problem
 from ..problems.rows import LARGEST_GRAM, RowOracle
 from .random import draw, stream_key
 
+LANES = 8  # elementwise loops of the Gram steps run over a multiple: without it the last rows are done one by one
 EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN = 0, 1, 2, 3  # PLAIN: one stochastic gradient step (FedAvg)
 INNER, OUTER, HESSIAN = 0, 1, 2  # the three batches D, D', D''
 
@@ -133,18 +134,19 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
     d = start.shape[1]
     tau, trace = plan.local_steps, total.shape[0] > 1
     n = LARGEST_GRAM
-    z = np.zeros(9 * n)
+    z, part = np.zeros(9 * n), np.empty(d)
     slope, product, v, c = z[5 * n : 6 * n], z[7 * n : 8 * n], z[8 * n :], z[4 * n : 5 * n]
     origin_margin = z[2 * n : 3 * n]
     # parts of z: 0 coef, 1 target, 2 margin of w_k, 3 margin, 4 c, 5 slope (of the gradient at w, with l2 c), 6 curvature, 7 product, 8 v
     for s_ in range(first, last):
         i = users[s_]
         lo, m = offsets[i], offsets[i + 1] - offsets[i]
-        lanes = (m + WIDTH - 1) // WIDTH * WIDTH
+        lanes = (m + LANES - 1) // LANES * LANES
         origin = start[i if start.shape[0] > 1 else 0]
         margins(flat, lo, m, d, scale, origin, origin_margin)
+        coef, target = weights[lo : lo + m], y[lo : lo + m]
         for k in range(m):
-            z[k], z[n + k] = weights[lo + k], y[lo + k]
+            z[k], z[n + k] = coef[k], target[k]
         for k in range(m, lanes):
             z[k], z[n + k], z[2 * n + k] = 0.0, 0.0, 0.0
         for k in range(lanes):
@@ -158,7 +160,7 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
             fetch_ahead(flat, rows_at + (rows_end - rows_at) * t // tau, rows_at + (rows_end - rows_at) * (t + 1) // tau)
             fetch_ahead(gram, gram_at + (gram_end - gram_at) * t // tau, gram_at + (gram_end - gram_at) * (t + 1) // tau)
             if trace:
-                add_span(flat, lo, m, scale, s, c, origin, total[t])
+                add_span(flat, lo, m, scale, s, c, origin, part, total[t])
             moved = plan.beta if t > 0 else 0.0  # the last step's move reaches the margins here, in the same loop as the slopes
             for k in range(lanes):
                 u = z[3 * n + k] - moved * (vs * z[2 * n + k] + z[7 * n + k])
@@ -172,13 +174,13 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
                     z[8 * n + k] = z[5 * n + k]
                     z[4 * n + k] -= plan.beta * z[5 * n + k]
             else:
-                weighted_rows(gram, starts[i], m, m, slope, product, lanes // WIDTH)
+                weighted_rows(gram, starts[i], m, m, slope, product, m)
                 for k in range(lanes):
                     u = z[3 * n + k] - plan.alpha * (gs * z[2 * n + k] + z[7 * n + k])
                     z[8 * n + k] = z[k] * _dphi(loss, u, z[n + k]) + l2 * (z[4 * n + k] - plan.alpha * z[5 * n + k])
                 vs = l2 * (s - plan.alpha * gs)
                 if plan.variant != FIRST_ORDER:
-                    weighted_rows(gram, starts[i], m, m, v, product, lanes // WIDTH)
+                    weighted_rows(gram, starts[i], m, m, v, product, m)
                     if plan.variant == EXACT:
                         for k in range(lanes):
                             h = z[6 * n + k] * (vs * z[2 * n + k] + z[7 * n + k]) + l2 * z[8 * n + k]
@@ -194,12 +196,12 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
                     z[4 * n + k] -= plan.beta * z[8 * n + k]
             s -= plan.beta * vs
             if t + 1 < tau:
-                weighted_rows(gram, starts[i], m, m, v, product, lanes // WIDTH)
-        add_span(flat, lo, m, scale, s, c, origin, total[total.shape[0] - 1])
+                weighted_rows(gram, starts[i], m, m, v, product, m)
+        add_span(flat, lo, m, scale, s, c, origin, part, total[total.shape[0] - 1])
         if final.shape[0] > 0:
             for j in range(d):
                 final[s_, j] = 0.0
-            add_span(flat, lo, m, scale, s, c, origin, final[s_])
+            add_span(flat, lo, m, scale, s, c, origin, part, final[s_])
 
 
 def local_steps(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._jit import helper, scalar
 from .._simd import WIDTH, four_dots, weighted_rows
 from .._vector_math import exp, fma
@@ -44,15 +42,11 @@ def add_row(x, row, factor, out):  # type: ignore[no-untyped-def]
 @helper
 def margins(flat, lo, m, d, scale, w, out):  # type: ignore[no-untyped-def]
     """out[k] = scale * <row lo + k, w> for k < m; `flat` holds rows of d numbers one after the other."""
-    whole = d // WIDTH
-    for q in range(m // 4):
-        at = (lo + 4 * q) * d
-        s0, s1, s2, s3 = four_dots(flat, at, d, w, whole)
-        for j in range(whole * WIDTH, d):
-            s0, s1 = fma(flat[at + j], w[j], s0), fma(flat[at + d + j], w[j], s1)
-            s2, s3 = fma(flat[at + 2 * d + j], w[j], s2), fma(flat[at + 3 * d + j], w[j], s3)
+    fours = m // 4 if d >= WIDTH else 0
+    for q in range(fours):
+        s0, s1, s2, s3 = four_dots(flat, (lo + 4 * q) * d, d, w, d)
         out[4 * q], out[4 * q + 1], out[4 * q + 2], out[4 * q + 3] = scale * s0, scale * s1, scale * s2, scale * s3
-    for k in range(m // 4 * 4, m):
+    for k in range(4 * fours, m):
         at, total = (lo + k) * d, 0.0
         for j in range(d):
             total = fma(flat[at + j], w[j], total)
@@ -60,19 +54,12 @@ def margins(flat, lo, m, d, scale, w, out):  # type: ignore[no-untyped-def]
 
 
 @helper
-def add_span(flat, lo, m, scale, s, c, origin, out):  # type: ignore[no-untyped-def]
-    """out += s * origin + scale * sum_k c[k] row lo + k."""
+def add_span(flat, lo, m, scale, s, c, origin, part, out):  # type: ignore[no-untyped-def]
+    """out += s * origin + scale * sum_k c[k] row lo + k; `part` (d,) is scratch."""
     d = out.shape[0]
-    whole = d // WIDTH
-    part = np.empty(whole * WIDTH)
-    weighted_rows(flat, lo * d, d, m, c, part, whole)
-    for j in range(whole * WIDTH):
+    weighted_rows(flat, lo * d, d, m, c, part, d)
+    for j in range(d):
         out[j] += fma(s, origin[j], scale * part[j])
-    for j in range(whole * WIDTH, d):
-        total = 0.0
-        for k in range(m):
-            total = fma(c[k], flat[(lo + k) * d + j], total)
-        out[j] += fma(s, origin[j], scale * total)
 
 
 def value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import chunks, driver_for, kernel, over_users
-from .._simd import WIDTH
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
@@ -146,7 +145,7 @@ class RowOracle:
         ):
             return None
         starts = np.concatenate([[0], np.cumsum(squares)])
-        flat = np.zeros(starts[-1] + WIDTH)  # rows are read in whole registers, so a few numbers beyond the last
+        flat = np.empty(starts[-1])
         over_users(
             lambda _, first, last: gram_users(self.x, self.scale, self.fed.offsets, starts, first, last, flat),
             chunks(self.n_users, float(starts[-1]) * self.fed.n_features),
