@@ -103,7 +103,7 @@ def datasets(as_json: bool = JSON) -> None:
     from .errors import DataMissingError
 
     rows = []
-    for name, load in (("digits", data.digits), ("mnist", lambda: data.mnist(download=False))):
+    for name, load in (("digits", data.digits), ("mnist", lambda: data.mnist(download=False)), ("femnist", data.femnist)):
         try:
             found = load()
             rows.append({"data set": name, "state": "here", "images": len(found.x), "what": found.source})

@@ -25,8 +25,11 @@ MAKERS = {
 
 @pytest.fixture(scope="module")
 def dataset():
+    """Images of ten classes by forty writers: enough for every maker, whatever it splits by."""
     rng = np.random.default_rng(7)
-    return Dataset("stand-in", rng.integers(0, 256, (20000, 4), dtype=np.uint8), rng.permutation(np.arange(20000) % 10), 10, (2, 2))
+    x, y = rng.integers(0, 256, (20000, 4), dtype=np.uint8), rng.permutation(np.arange(20000) % 10)
+    names = tuple(f"writer {i}" for i in range(40))
+    return Dataset("stand-in", x, y, 10, (2, 2), groups=rng.integers(0, 40, 20000), group_names=names)
 
 
 @pytest.fixture(params=MAKERS)
@@ -44,8 +47,13 @@ def same(a: Federation, b: Federation) -> bool:
     )
 
 
+def absent_means_all(request) -> bool:
+    """Whether the maker's users are given by the data set, so that None, its own default, stands for all of them."""
+    return inspect.signature(MAKERS[request.node.callspec.params["make"]]).parameters["n_users"].default is None
+
+
 def test_there_are_makers():
-    assert {"location", "concept_shift", "finite_support", "paper_split", "dirichlet", "shards", "k_classes"} <= set(MAKERS)
+    assert {"location", "concept_shift", "finite_support", "paper_split", "dirichlet", "shards", "k_classes", "writers"} <= set(MAKERS)
 
 
 def test_names_are_unique(dataset):
@@ -101,7 +109,10 @@ def test_same_seed_same_bits(make):
 
 
 @pytest.mark.parametrize("n_users", [0, -1, 2.5, "ten", None, True, float("nan")])
-def test_bad_number_of_users(make, n_users):
+def test_bad_number_of_users(make, n_users, request):
+    if n_users is None and absent_means_all(request):
+        assert make(n_users=None).n_users > 10
+        return
     with pytest.raises(InputError, match=r"^n_users = .*: must be a whole number >= \d$") as error:
         make(n_users=n_users)
     assert repr(n_users) in str(error.value)

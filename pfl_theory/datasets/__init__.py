@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .dataset import Dataset
 from .digits import digits
+from .femnist import femnist, femnist_available
 from .mnist import mnist, mnist_available
 
-__all__ = ["Dataset", "digits", "mnist", "mnist_available"]
+__all__ = ["Dataset", "digits", "femnist", "femnist_available", "mnist", "mnist_available"]

@@ -34,11 +34,15 @@ class Dataset:
         One line: where it was found, how many images.
     split : {"train", "test"}
         Which part of the data set this is.
+    groups : ndarray of int64, shape (N,), optional
+        Who each image is from (its writer), where that is known: an index into `group_names`.
+    group_names : tuple of str
+        Names of the groups, also of those without an image here.
 
     Raises
     ------
     InputError
-        Lengths, types or classes that do not fit.
+        Lengths, types, classes or groups that do not fit.
 
     Examples
     --------
@@ -55,6 +59,8 @@ class Dataset:
     scale: float = 1.0 / 255.0
     source: str = "arrays"
     split: str = "train"
+    groups: NDArray | None = None
+    group_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y)
@@ -71,6 +77,26 @@ class Dataset:
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "y", y)
         object.__setattr__(self, "shape", tuple(int(s) for s in self.shape))
+        object.__setattr__(self, "group_names", tuple(self.group_names))
+        if self.groups is not None:
+            object.__setattr__(self, "groups", self._checked_groups(np.asarray(self.groups)))
+
+    def _checked_groups(self, groups: NDArray) -> NDArray:
+        """A frozen copy of the groups, which fit images and names."""
+        names, n = self.group_names, len(self.group_names)
+        require(
+            groups.dtype.kind in "ui" and groups.shape == (len(self.x),),
+            f"Dataset {self.name}: {len(self.x)} images but groups {groups.dtype} of shape {groups.shape}",
+        )
+        low, high = int(groups.min()), int(groups.max())
+        require(low >= 0 and high < n, f"Dataset {self.name}: groups run from {low} to {high} but there are {n} group_names; give one a group")
+        require(
+            all(isinstance(name, str) for name in names) and len(set(names)) == n,
+            f"Dataset {self.name}: group_names must be {n} different strings",
+        )
+        groups = groups.astype(np.int64)
+        groups.flags.writeable = False
+        return groups
 
     def __len__(self) -> int:
         return len(self.x)

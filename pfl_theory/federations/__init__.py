@@ -16,6 +16,7 @@ from .measure import Measure
 from .paper_split import paper_split, paper_split_pair
 from .shards import shards
 from .standard import handwritten_pair, handwritten_source
+from .writers import writers, writers_pair
 
 __all__ = [
     "Federation",
@@ -33,4 +34,6 @@ __all__ = [
     "paper_split",
     "paper_split_pair",
     "shards",
+    "writers",
+    "writers_pair",
 ]
