@@ -17,6 +17,7 @@ from pfl_theory.losses import Loss
 SYMMETRIC = [[2.0, 0.3, 0.0], [0.3, -1.0, 0.5], [0.0, 0.5, 0.7]]
 # Hyperparameters worth a test besides the defaults (and instead of them, where a class has none).
 MORE = {
+    "Cosine": [{"c": 0.6}],
     "Quadratic": [{"A": SYMMETRIC}, {"A": [SYMMETRIC, np.eye(3), np.diag([3.0, 1.0, 0.0])]}],
     "Logistic": [{"nonconvex": 0.4}, {"l2": 0.3, "nonconvex": 0.2}],
     "LogCosh": [{"c": 0.6}, {"kind": "regression", "c": 1.7}],

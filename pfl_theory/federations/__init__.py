@@ -5,6 +5,7 @@ One file a maker, named as the function in it; a new one is a new file and its l
 
 from __future__ import annotations
 
+from .classes import by_class
 from .concept_shift import concept_shift, concept_shift_from_laws, concept_shift_gamma_G
 from .dirichlet import dirichlet
 from .federation import Federation
@@ -21,6 +22,7 @@ from .writers import writers, writers_pair
 __all__ = [
     "Federation",
     "Measure",
+    "by_class",
     "concept_shift",
     "concept_shift_from_laws",
     "concept_shift_gamma_G",

@@ -14,6 +14,7 @@ from .._vector_math import exp
 from ..constants import Constant
 from ..errors import one_of
 from ..federations.federation import Federation
+from .certified import by_slope, certified_max
 from .dispatch import implements
 from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, real_targets
 from .margin import implements_margin
@@ -33,11 +34,6 @@ class RegressionRecord(NamedTuple):
     """What the kernels see: regression."""
 
     c: float
-
-
-def log_cosh(u):  # type: ignore[no-untyped-def]
-    """Scalar or array, without overflow."""
-    return np.abs(u) + np.log1p(np.exp(-2.0 * np.abs(u))) - math.log(2.0)
 
 
 @scalar
@@ -206,31 +202,18 @@ def _profile_sups(z: NDArray, weights: NDArray) -> tuple[float, float]:
     """Upper ends of sup_u E sech^2(u - z) and sup_u |E phi'''(u - z)|: a grid value plus Lipschitz constant times half a step.
 
     sech^2 has slope at most 4/(3 sqrt 3), phi''' at most 2; outside [min z, max z] both fall off, and are already falling 1 beyond the ends.
-    The grid is refined around the best point until the margin is below 1e-7.
+    Cells that may hold the maximum are halved until the margin is below 1e-7.
     """
     low, high = float(z.min()) - 1.0, float(z.max()) + 1.0
 
     def second(u: NDArray) -> NDArray:
-        return (1 / np.cosh(u[:, None] - z) ** 2) @ weights
+        e = np.exp(-2 * np.abs(u - z))
+        return (4 * e / (1 + e) ** 2) @ weights
 
     def third(u: NDArray) -> NDArray:
-        t = np.tanh(u[:, None] - z)
+        t = np.tanh(u - z)
         return np.abs((2 * t * (1 - t * t)) @ weights)
 
-    return _certified_max(second, low, high, SUP_D3), _certified_max(third, low, high, 2.0)
-
-
-def _certified_max(f, low: float, high: float, slope: float) -> float:  # type: ignore[no-untyped-def]
-    """Upper bound of max f on [low, high] for an f with this Lipschitz constant: keep only cells that may hold the maximum, halve them."""
-    cells, width = np.linspace(low, high, 257)[:-1], (high - low) / 256
-    best = 0.0
-    while True:
-        centres = cells + width / 2
-        values = np.concatenate([f(part) for part in np.array_split(centres, max(1, len(centres) // 512))])
-        best = max(best, float(values.max()))
-        ceilings = values + slope * width / 2
-        keep = ceilings > best
-        if slope * width / 2 < 1e-7 or keep.sum() > 20_000:
-            return float(ceilings.max())
-        width /= 2
-        cells = np.concatenate([cells[keep], cells[keep] + width])
+    curvature, _, _ = certified_max(by_slope(second, SUP_D3), [low], [high], tolerance=1e-7)
+    slope, _, _ = certified_max(by_slope(third, 2.0), [low], [high], tolerance=1e-7)
+    return curvature, slope

@@ -85,11 +85,6 @@ def signed_sums(parts: NDArray, low: float, high: float) -> float:
     return float(np.sqrt(np.einsum("ij,ij->i", sums, sums).max()))
 
 
-def independent(x: NDArray) -> bool:
-    """Whether the rows are linearly independent (numerically, with a margin)."""
-    return len(x) <= x.shape[1] and bool(np.linalg.matrix_rank(x, tol=1e-8 * np.linalg.norm(x)) == len(x))
-
-
 def box_variance(segments_from: NDArray, segments_to: NDArray, weights: NDArray) -> float:
     """Bound of E||g - E g||^2 where g_j lies on the segment from_j .. to_j: min over c on a line of E max(||from - c||^2, ||to - c||^2).
 

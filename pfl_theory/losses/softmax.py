@@ -232,10 +232,10 @@ class Softmax(Loss):
             if self.n_classes ** len(x) > ENUMERATED_MAPS:
                 exact = False
                 continue
-            eye, best = np.eye(self.n_classes), 0.0
-            for k in itertools.product(range(self.n_classes), repeat=len(x)):
-                best = max(best, float(np.linalg.norm(((eye[list(k)] - eye[y]) * pi[:, None]).T @ x)))
-            values[i] = best
+            eye = np.eye(self.n_classes)
+            maps = np.array(list(itertools.product(range(self.n_classes), repeat=len(x))))
+            sums = np.einsum("kmc,m,mp->kcp", eye[maps] - eye[y], pi, x)
+            values[i] = np.sqrt((sums**2).sum((1, 2)).max())
         if exact:
             return Constant.exact(values, "max over maps j -> k_j, not attained [E3 3b]")
         return Constant.upper(values, "sqrt 2 min(E||x||, sqrt lmax S) [E3 3c]")

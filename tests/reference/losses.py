@@ -131,6 +131,25 @@ class LogCoshLocation:
         return np.diag(self.hessian(w, user, x, y, weights)) * v
 
 
+class Cosine:
+    """sum_k c^2 (1 - cos((w_k - z_k) / c))."""
+
+    def __init__(self, loss):
+        self.c = loss.c
+
+    def value(self, w, user, x, y, weights):
+        return self.c**2 * (weights @ (1 - np.cos((w - x) / self.c)).sum(1))
+
+    def gradient(self, w, user, x, y, weights):
+        return self.c * (weights @ np.sin((w - x) / self.c))
+
+    def hessian(self, w, user, x, y, weights):
+        return np.diag(weights @ np.cos((w - x) / self.c))
+
+    def hvp(self, w, user, x, y, weights, v):
+        return np.diag(self.hessian(w, user, x, y, weights)) * v
+
+
 class Softmax:
     """lse(W x) - (W x)_y + (l2/2)||W||^2."""
 
@@ -165,7 +184,7 @@ def twin_of(loss):
     name = type(loss).__name__
     if name == "LogCosh":
         name += loss.kind.capitalize()
-    kinds = {c.__name__: c for c in (Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax)}
+    kinds = {c.__name__: c for c in (Cosine, Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax)}
     return kinds[name](loss) if name in kinds else None
 
 
