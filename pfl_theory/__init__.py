@@ -28,8 +28,10 @@ _PUBLIC = {
     "Instance": "claims",
     "Verdict": "claims",
     "Piecewise": "losses.piecewise",
+    "total_variation": "distances",
+    "wasserstein": "distances",
 }
-_MODULES = ("algorithms", "claims", "datasets", "federations", "losses", "problems", "runs", "sweeps")
+_MODULES = ("algorithms", "claims", "datasets", "distances", "federations", "losses", "problems", "runs", "sweeps")
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

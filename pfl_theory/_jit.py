@@ -21,7 +21,8 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent
-_KERNEL_SOURCES = ("_jit.py", "_simd.py", "_vector_math.py", "losses/*.py", "problems/*.py", "algorithms/*.py")  # what a kernel may call
+# what a kernel may call
+_KERNEL_SOURCES = ("_jit.py", "_simd.py", "_vector_math.py", *(f"{room}/*.py" for room in ("losses", "problems", "algorithms", "distances")))
 
 
 @functools.cache
@@ -99,6 +100,11 @@ def _blas() -> Any:
     return ThreadpoolController()
 
 
+def one_blas_thread() -> Any:
+    """Context in which BLAS runs with one thread: more would change bits, and fight over processors with our own."""
+    return _blas().limit(limits=1, user_api="blas")
+
+
 def chunks(n: int, work: float) -> list[tuple[int, int]]:
     """Cut users 0..n-1 into runs of consecutive users. Depends on the problem only, never on the number of threads.
 
@@ -107,7 +113,7 @@ def chunks(n: int, work: float) -> list[tuple[int, int]]:
     n : int
         Number of users.
     work : float
-        Rough number of multiplications in all; small work stays in one piece (a call costs about 10 microseconds).
+        Rough number of multiplications in all; small work stays in one piece (a kernel call costs 3 microseconds, handing it to a thread some tens).
     """
     pieces = max(1, min(n, 32, int(work // 200_000)))
     cuts = [n * k // pieces for k in range(pieces + 1)]
@@ -117,7 +123,7 @@ def chunks(n: int, work: float) -> list[tuple[int, int]]:
 def over_users(call: Callable[[int, int, int], None], pieces: list[tuple[int, int]]) -> None:
     """Run ``call(piece, first, last)`` for every piece, on threads, with BLAS at one thread (more would change bits)."""
     threads = min(n_threads(), len(pieces))
-    with _blas().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         if threads <= 1:
             for k, (first, last) in enumerate(pieces):
                 call(k, first, last)

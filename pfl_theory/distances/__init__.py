@@ -1,0 +1,41 @@
+"""How far apart users are: total variation and 1-Wasserstein, exact and certified; sampling noise; companions."""
+
+from __future__ import annotations
+
+from .between_users import UserDistances, all_pairs, between_users, label_shift_w1, to_average
+from .companions import lower_bounds, mean_sliced_factor
+from .noise import NoiseFloor, PopulationInterval, noise_floor, population_interval
+from .solvers import SolverError
+from .total_variation import (
+    EventBound,
+    TotalVariation,
+    between_label_laws,
+    lower_bound_from_event,
+    total_variation,
+    total_variation_fraction,
+)
+from .wasserstein import W1, Potential, wasserstein
+
+__all__ = [
+    "W1",
+    "EventBound",
+    "NoiseFloor",
+    "PopulationInterval",
+    "Potential",
+    "SolverError",
+    "TotalVariation",
+    "UserDistances",
+    "all_pairs",
+    "between_label_laws",
+    "between_users",
+    "label_shift_w1",
+    "lower_bound_from_event",
+    "lower_bounds",
+    "mean_sliced_factor",
+    "noise_floor",
+    "population_interval",
+    "to_average",
+    "total_variation",
+    "total_variation_fraction",
+    "wasserstein",
+]

@@ -1,0 +1,204 @@
+"""Distances between two sets of points, in blocks, with a bound of their rounding error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._jit import kernel, over_users
+
+UNIT = 2.0**-53
+STORED = 2**29  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
+DIRECT = 32  # features up to which differences are squared one by one; beyond, products of matrices are faster
+PIXELS_AT_ONCE = 256  # 256 * 255^2 < 2^24: sums of products of so many 8-bit pixels are exact in float32
+BLOCK = 2**21  # pairs computed at once
+NEAR = 1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
+
+
+@kernel
+def squared_differences(x, y, out):  # type: ignore[no-untyped-def]
+    """out[i, j] = ||x_i - y_j||^2, summed over differences: no cancellation."""
+    for i in range(len(x)):
+        for j in range(len(y)):
+            total = 0.0
+            for k in range(x.shape[1]):
+                d = x[i, k] - y[j, k]
+                total += d * d
+            out[i, j] = total
+
+
+@kernel
+def repair_near(x, y, nx, ny, near, out):  # type: ignore[no-untyped-def]
+    """Compute again, by differences, the squared distances that are small against the norms."""
+    for i in range(len(x)):
+        for j in range(len(y)):
+            if out[i, j] <= near * (nx[i] + ny[j]):
+                total = 0.0
+                for k in range(x.shape[1]):
+                    d = x[i, k] - y[j, k]
+                    total += d * d
+                out[i, j] = total
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Distances ``scale * sqrt(squared) + kappa * [labels differ]`` from points x (rows) to points y (columns).
+
+    Build with :func:`euclidean`.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        8-bit integers (squared distances are then exact), or float64 about a common centre.
+    scale : float
+    x_labels, y_labels : ndarray of int64
+        Zeros where labels do not count.
+    kappa : float
+        0 where labels do not count.
+    squared : ndarray, shape (m, n), or None
+        Kept where it fits.
+    error, arc_error : float
+        Bounds of the absolute rounding error of a distance, from the matrix and from :meth:`arcs`.
+    farthest : float
+        Upper bound of all distances between points of x and y together.
+    """
+
+    x: NDArray
+    y: NDArray
+    scale: float
+    x_labels: NDArray
+    y_labels: NDArray
+    kappa: float
+    squared: NDArray | None
+    error: float
+    arc_error: float
+    farthest: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and columns."""
+        return len(self.x), len(self.y)
+
+    def block(self, first: int, last: int) -> NDArray:
+        """Squared distances of rows first..last, in units of ``scale**2``."""
+        return self.squared[first:last] if self.squared is not None else squared_distances(self.x[first:last], self.y)
+
+    def columns(self, chosen: NDArray) -> NDArray:
+        """Squared distances of all rows to the chosen columns."""
+        return np.ascontiguousarray(self.squared[:, chosen]) if self.squared is not None else squared_distances(self.x, self.y[chosen])
+
+    def arcs(self, rows: NDArray, columns: NDArray) -> NDArray:
+        """Distances of single pairs, by differences."""
+        total = np.empty(len(rows))
+        for k in range(0, len(rows), 4096):
+            i, j = rows[k : k + 4096], columns[k : k + 4096]
+            d = self.x[i].astype(np.float64) - self.y[j]
+            total[k : k + 4096] = np.einsum("ij,ij->i", d, d)
+        return self.scale * np.sqrt(total) + self.kappa * (self.x_labels[rows] != self.y_labels[columns])
+
+    def transposed(self) -> Costs:
+        """Rows and columns exchanged."""
+        squared = None if self.squared is None else np.ascontiguousarray(self.squared.T)
+        return replace(self, x=self.y, y=self.x, x_labels=self.y_labels, y_labels=self.x_labels, squared=squared)
+
+    def dense(self) -> NDArray:
+        """All distances, shape (m, n)."""
+        c = self.scale * np.sqrt(self.block(0, len(self.x)).astype(np.float64))
+        if self.kappa:
+            c += self.kappa * (self.x_labels[:, None] != self.y_labels)
+        return c
+
+    def over_rows(self, call: Callable[[int, int, NDArray], None]) -> None:
+        """``call(first, last, squared[first:last])`` for runs of rows that cover all, on threads."""
+        m, n = self.shape
+        size = m if self.squared is not None else max(1, min(m, STORED // (8 * n)))
+        for first in range(0, m, size):
+            last = min(first + size, m)
+            block, piece = self.block(first, last), max(1, -(-(last - first) // 8))
+            pieces = [(k, min(k + piece, last - first)) for k in range(0, last - first, piece)]
+            over_users(lambda _, low, high, first=first, block=block: call(first + low, first + high, block[low:high]), pieces)  # type: ignore[misc]
+
+
+def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArray, NDArray] | None = None, kappa: float = 0.0) -> Costs:
+    """Distances between the rows of x and of y.
+
+    Parameters
+    ----------
+    x, y : ndarray, shapes (m, p) and (n, p)
+        Both uint8, or both float64.
+    scale : float
+        Distances are multiplied by it.
+    labels : tuple of ndarray, optional
+        Labels of x and y, for the metric with `kappa`.
+    kappa : float
+        Price of a difference in labels.
+    """
+    p = x.shape[1]
+    if x.dtype != np.uint8:
+        centre = 0.5 * (x.mean(0) + y.mean(0))  # norms about a middle lose the least to cancellation
+        x, y = x - centre, y - centre
+    norms = [math.sqrt(float(max(np.einsum("ij,ij->i", z, z, dtype=np.float64).max(), 0.0))) for z in (x, y)]
+    radius = scale * 2 * max(norms) if x.dtype != np.uint8 else scale * 255 * math.sqrt(p)
+    arc_error = error = (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius  # sums of 8-bit integers are exact, only the root rounds
+    if x.dtype != np.uint8 and p > DIRECT:
+        # Gram: |error of d^2| <= (p + 6) UNIT (|x| + |y|)^2; what is not computed again has d >= sqrt(NEAR / 2) (|x| + |y|)
+        error += (p + 6) / math.sqrt(NEAR / 2) * UNIT * scale * sum(norms)
+    whole = np.zeros(len(x), np.int64), np.zeros(len(y), np.int64)
+    if labels is not None:
+        codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
+        whole = codes[: len(x)].astype(np.int64), codes[len(x) :].astype(np.int64)
+    bytes_needed = len(x) * len(y) * (4 if x.dtype == np.uint8 else 8)
+    squared = squared_distances(x, y) if bytes_needed <= STORED else None
+    return Costs(x, y, scale, *whole, kappa, squared, error + 2 * UNIT * kappa, arc_error + 2 * UNIT * kappa, radius + kappa)
+
+
+def squared_distances(x: NDArray, y: NDArray) -> NDArray:
+    """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64."""
+    m, n = len(x), len(y)
+    if x.dtype == np.uint8 and x.shape[1] <= 2**31 // 255**2:
+        return _squared_pixels(x, y)
+    x, y = x.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+    out = np.empty((m, n))
+    size = max(1, min(-(-n // 4), BLOCK // max(m, 1)))
+    pieces = [(k, min(k + size, n)) for k in range(0, n, size)]
+    if x.shape[1] <= DIRECT:
+        over_users(lambda _, first, last: squared_differences(x, y[first:last], out[:, first:last]), pieces)
+        return out
+    nx, ny = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+
+    def piece(_: int, first: int, last: int) -> None:
+        part = x @ y[first:last].T
+        part *= -2
+        part += nx[:, None]
+        part += ny[first:last]
+        repair_near(x, y[first:last], nx, ny[first:last], NEAR, part)
+        out[:, first:last] = part
+
+    over_users(piece, pieces)
+    return out
+
+
+def _squared_pixels(x: NDArray, y: NDArray) -> NDArray:
+    """Exact squared distances of 8-bit integers, by products in float32 of so few pixels at once that they are exact."""
+    inked = np.flatnonzero(x.any(0) | y.any(0))
+    x, y = np.ascontiguousarray(x[:, inked]), np.ascontiguousarray(y[:, inked])
+    cuts = [(k, min(k + PIXELS_AT_ONCE, len(inked))) for k in range(0, len(inked), PIXELS_AT_ONCE)]
+    parts = [np.ascontiguousarray(x[:, first:last], dtype=np.float32) for first, last in cuts]
+    nx, ny = (np.einsum("ij,ij->i", z, z, dtype=np.int64).astype(np.int32) for z in (x, y))
+    out = np.empty((len(x), len(y)), np.int32)
+    size = max(1, min(-(-len(y) // 4), BLOCK // max(len(x), 1)))
+
+    def piece(_: int, first: int, last: int) -> None:
+        total = nx[:, None] + ny[first:last]
+        for (a, b), part in zip(cuts, parts, strict=True):
+            product = part @ y[first:last, a:b].astype(np.float32).T
+            product *= 2
+            total -= product.astype(np.int32)
+        out[:, first:last] = total
+
+    over_users(piece, [(k, min(k + size, len(y))) for k in range(0, len(y), size)])
+    return out

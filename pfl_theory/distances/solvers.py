@@ -1,0 +1,88 @@
+"""POT's network simplex, called so that none of its defaults can mislead: a plan comes back, or an error."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+OPTIMAL = 1  # POT's result code
+
+
+class SolverError(ArithmeticError):
+    """The solver failed, or its result did not pass the certificate. Never bad input: a defect to be reported."""
+
+
+class Flow(NamedTuple):
+    """A plan arc by arc, and the solver's potentials."""
+
+    rows: NDArray
+    columns: NDArray
+    mass: NDArray
+    u: NDArray
+    v: NDArray
+
+
+def solve_dense(a: NDArray, b: NDArray, costs: NDArray) -> Flow:
+    """Optimal transport between integer masses with all arcs.
+
+    Parameters
+    ----------
+    a, b : ndarray of int64, shapes (m,) and (n,)
+        Positive, equal sums: flows are then exact integers.
+    costs : ndarray, shape (m, n)
+        Finite.
+
+    Raises
+    ------
+    SolverError
+        A warning, a wrong result code, or marginals that are not exact.
+    """
+    if len(a) == 1 or len(b) == 1:  # only one plan
+        rows, columns = np.divmod(np.arange(costs.size), costs.shape[1])
+        return Flow(rows, columns, np.minimum(a[rows], b[columns]), *_star(costs))
+    plan, log = _emd(a, b, costs, float(costs.mean()))
+    rows, columns = np.nonzero(plan)
+    return _checked(a, b, rows, columns, plan[rows, columns], log)
+
+
+def solve_sparse(a: NDArray, b: NDArray, rows: NDArray, columns: NDArray, costs: NDArray) -> Flow:
+    """The same with few arcs, each given once."""
+    from scipy.sparse import coo_array
+
+    # explicit zeros are arcs too: coo_array of triplets keeps them, coo_array of a matrix would drop them
+    arcs = coo_array((costs, (rows, columns)), shape=(len(a), len(b)))
+    plan, log = _emd(a, b, arcs, float(costs.mean()))
+    moved = plan.data != 0
+    return _checked(a, b, plan.row[moved].astype(np.int64), plan.col[moved].astype(np.int64), plan.data[moved], log)
+
+
+def _star(costs: NDArray) -> tuple[NDArray, NDArray]:
+    return (np.zeros(1), costs[0].copy()) if costs.shape[0] == 1 else (costs[:, 0].copy(), np.zeros(1))
+
+
+def _emd(a: NDArray, b: NDArray, costs: Any, mean: float) -> tuple[Any, dict[str, Any]]:
+    """ot.emd with exact masses, costs of mean 1 (its tolerance is absolute), no limit of iterations, a warning is an error."""
+    import ot
+
+    unit = mean if mean > 0 else 1.0
+    # masses as integers times a power of two, in all about 1: as exact as the integers, and small against POT's absolute tolerances
+    shift = -int(a.sum()).bit_length()
+    masses = [np.ldexp(m.astype(np.float64), shift) for m in (a, b)]
+    # the filters of `warnings` belong to all threads: POT's warning is read from its log instead
+    plan, log = ot.emd(*masses, costs / unit, numItermax=10**9, log=True)
+    if log["result_code"] != OPTIMAL or log["warning"] is not None:
+        raise SolverError(f"POT ended with result code {log['result_code']} on {len(a)} x {len(b)} points: {log['warning']}")
+    return plan * np.ldexp(1.0, -shift), {"u": log["u"] * unit, "v": log["v"] * unit}
+
+
+def _checked(a: NDArray, b: NDArray, rows: NDArray, columns: NDArray, mass: NDArray, log: dict[str, Any]) -> Flow:
+    """Flows as integers. POT computes b * sum(a) / sum(b) in floats: that moves masses of at most 2^46 by 2^-6 in all."""
+    whole = np.rint(mass).astype(np.int64)
+    exact = (np.abs(whole - mass) <= 2.0**-5).all() and (whole >= 0).all()
+    exact = exact and (np.bincount(rows, whole, len(a)) == a).all() and (np.bincount(columns, whole, len(b)) == b).all()
+    if not exact:
+        raise SolverError(f"POT's plan between {len(a)} x {len(b)} points does not have the given marginals")
+    used = whole > 0
+    return Flow(rows[used], columns[used], whole[used], np.asarray(log["u"], np.float64), np.asarray(log["v"], np.float64))
