@@ -1,4 +1,4 @@
-"""Command line: ``pfl-theory list | judge | datasets | doctor``.
+"""Command line: ``pfl-theory list | judge | distances | datasets | doctor``.
 
 Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line, no traceback).
 """
@@ -92,6 +92,64 @@ def judge(
     if expect and verdict.outcome != expect:
         typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def distances(
+    federation: str = typer.Argument(help="A file written by Federation.save"),
+    label_price: float = typer.Option(0.0, "--label-price", help="kappa: what a difference in labels adds to the distance; 0 leaves labels out"),
+    pairs: bool = typer.Option(False, "--pairs", help="Print every pair of users instead of each user's distance to the average"),
+    gap: float = typer.Option(1e-9, help="Largest relative gap of a certificate"),
+    as_json: bool = JSON,
+) -> None:
+    """W1 between the users of a federation, certified, with M and P, and total variation beside it."""
+    import math
+
+    from .distances import all_pairs, to_average
+    from .federations import Federation
+
+    if not (math.isfinite(label_price) and label_price >= 0):
+        raise InputError(f"--label-price {label_price}: must be a finite number >= 0")
+    fed, kappa = Federation.load(federation), label_price or None
+    w1, tv = all_pairs(fed, kappa=kappa, gap=gap), all_pairs(fed, tv=True)
+    assert w1.pairs_lower is not None
+    assert w1.pairs_upper is not None
+    assert tv.pairs_upper is not None
+    if pairs:
+        rows: list[dict[str, Any]] = [
+            {"user": i, "other": j, "W1 lower": w1.pairs_lower[i, j], "W1 upper": w1.pairs_upper[i, j], "TV": tv.pairs_upper[i, j]}
+            for i in range(fed.n_users)
+            for j in range(i)
+        ]
+        _print(rows, as_json, ("user", "other", "W1 lower", "W1 upper", "TV"))
+        return
+    average, tv_average = to_average(fed, kappa=kappa, gap=gap), to_average(fed, tv=True)
+    assert average.average_lower is not None
+    assert average.average_upper is not None
+    assert tv_average.average_upper is not None
+    rows = [
+        {
+            "user": i,
+            "rows": int(fed.sizes[i]),
+            "W1 to average, lower": float(average.average_lower[i]),
+            "upper": float(average.average_upper[i]),
+            "TV to average": float(tv_average.average_upper[i]),
+        }
+        for i in range(fed.n_users)
+    ]
+    if as_json:
+        summary = {"M": average.M, "P": w1.P, "law": fed.law, "name": fed.name, "kappa": kappa}
+        typer.echo(json.dumps({"users": rows, **summary}, indent=1))
+        return
+    _print(rows, False, ("user", "rows", "W1 to average, lower", "upper", "TV to average"))
+    tighter = "M" if average.M[1] <= w1.P[1] else "P"
+    typer.echo(f"{fed.name}: sqrt M = {average.M[1] ** 0.5:.9g}, sqrt P = {w1.P[1] ** 0.5:.9g}; the better bound is by {tighter}")
+    if fed.law == "sample":
+        typer.echo("these rows are samples: part of every W1 is noise; see noise_floor and docs/your-own-users.md")
+    if min((tv.pairs_upper[i, j] for i in range(fed.n_users) for j in range(i)), default=0.0) >= 1.0:
+        from .distances.total_variation import TRIVIAL
+
+        typer.echo(f"TV: {TRIVIAL}")
 
 
 @app.command()

@@ -51,7 +51,18 @@ def test_readme_example_prints_what_it_says():
         assert line in printed.getvalue()
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/theory.md"])
+def test_how_to_page_prints_what_it_says():
+    text = (ROOT / "docs/your-own-users.md").read_text(encoding="utf-8")
+    block = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block, "your-own-users.md", "exec"), {})
+    promised = re.findall(r"^print\(.*\n# (.*)$", block, re.MULTILINE)
+    assert len(promised) == 7
+    assert [line for line in printed.getvalue().splitlines() if not line.startswith("widest")] == promised
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/theory.md", "docs/your-own-users.md"])
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..discovery import modules
 from ..errors import InputError
 from .claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
+from .data_side import BestKappa, best_kappa
 from .instance import Instance
 from .interval import Interval
 from .table import COLUMNS, judge_random, judged_rows
@@ -52,6 +53,7 @@ def get(name: str, version: str = "paper", form: str = "") -> Claim:
 __all__ = [
     "COLUMNS",
     "OUTCOMES",
+    "BestKappa",
     "Case",
     "Claim",
     "Hypothesis",
@@ -60,6 +62,7 @@ __all__ = [
     "Sides",
     "Verdict",
     "all_claims",
+    "best_kappa",
     "get",
     "judge_random",
     "judged_rows",

@@ -1,0 +1,258 @@
+"""What the statements about distances between users' data share: users on common points, gradients and Hessians point by point, the best kappa."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..constants import Constant
+from ..distances.between_users import UserDistances, all_pairs, shared, to_average
+from ..distances.costs import euclidean
+from ..errors import InputError, require
+from ..federations.federation import Federation
+from ..problems.problem import Problem
+from .claim import Hypothesis, Sides, bound
+from .instance import Instance
+from .interval import UNIT, Interval
+
+SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, section 4.1, as transcribed"
+MOST_NUMBERS = 2**26  # gradients of all distinct points at once
+MOST_PAIRS = 20_000  # of Hessians, whose differences need an eigenvalue each
+SIGN = 1e-14  # mass differences below this are rounding; what they could hide is added to the right side
+
+
+def takes_labels(problem: Problem) -> bool:
+    """Whether the loss reads y."""
+    return len(problem.loss.targets(problem.federation, np.dtype(np.float64))) == len(problem.federation.x)
+
+
+# --- kappa ---
+
+
+class BestKappa(NamedTuple):
+    """The price of a label that gives the best L_Z W1, and the Lipschitz constants behind it."""
+
+    kappa: float | None
+    lip: Constant
+    features: float
+    label: float
+
+
+def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLike | None = None) -> BestKappa:
+    """kappa* = J / L_x: the metric ||x - x'|| + kappa [y != y'] for which L_Z W1 is smallest [D6.2].
+
+    L_x bounds the gradient's change with the features, J with the label; L_Z = max(L_x, J / kappa). W1 is concave and nondecreasing in
+    kappa, so L_Z W1 falls up to kappa* and rises beyond.
+
+    Parameters
+    ----------
+    problem : Problem
+        From a loss and a federation.
+    radius, center : float and (d,), optional
+        Ball of w.
+
+    Returns
+    -------
+    BestKappa
+        ``kappa`` is None where the loss reads no labels: then the metric is ||x - x'||. ``lip`` is L_Z in that metric; not usable where
+        there is none (the reason says what to give).
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> fed = pfl.Federation.from_arrays([[[1.0, 0.0], [0.0, 1.0]]], [[0, 1]])
+    >>> found = best_kappa(pfl.Problem(pfl.losses.Logistic(), fed), radius=0.0)
+    >>> round(found.kappa, 5), round(found.features, 5), found.label
+    (2.0, 0.5, 1.0)
+    """
+    place = {"radius": radius, "center": center}
+    if not takes_labels(problem):
+        lip = problem.constants(**place)["lip_gradient_z"]  # type: ignore[arg-type]
+        return BestKappa(None, lip, lip.max(), 0.0)
+    require(problem.loss.classifies, f"best_kappa: {problem.loss.name} has real targets; the metric with kappa is for classes")
+    far, near = 2.0**60, 2.0**-60  # powers of two: J comes back exactly
+    free = problem.constants(**place, metric="labelled", kappa=far)["lip_gradient_z"]  # type: ignore[arg-type]
+    if not free.usable:
+        return BestKappa(None, free, np.inf, np.inf)
+    features = free.max()
+    label = problem.constants(**place, metric="labelled", kappa=near)["lip_gradient_z"].max() * near  # type: ignore[arg-type]
+    kappa = label / features
+    return BestKappa(kappa, Constant.upper(free.values, f"L_x = J / kappa at kappa = {kappa:.6g}; {free.reason}"), features, label)
+
+
+# --- users on common points ---
+
+
+@dataclass(frozen=True, eq=False)
+class OnPoints:
+    """The users as masses on the distinct points that the loss can tell apart, and the loss point by point."""
+
+    mass: NDArray  # (n, k)
+    atoms: Problem  # one user a point
+
+    @property
+    def tv_to_average(self) -> NDArray:
+        """TV(p_i, p), shape (n,)."""
+        return 0.5 * np.abs(self.mass - self.mass.mean(0)).sum(1)
+
+    @property
+    def tv_pairs(self) -> NDArray:
+        """TV(p_i, p_j), shape (n, n)."""
+        return 0.5 * np.stack([np.abs(row - self.mass).sum(1) for row in self.mass])
+
+    def gradients(self, w: NDArray) -> NDArray:
+        """g_w(z) of every point, shape (k, d)."""
+        k, d = self.mass.shape[1], self.atoms.dim
+        require(k * d <= MOST_NUMBERS, f"{k} points x {d} coordinates: too many gradients to compare; take fewer rows per user")
+        return self.atoms.gradient(w)
+
+    def sides(self, i: int) -> tuple[NDArray, NDArray]:
+        """Points with more mass in user i than in the average, and with less."""
+        difference = self.mass[i] - self.mass.mean(0)
+        return np.flatnonzero(difference > SIGN), np.flatnonzero(difference < -SIGN)
+
+
+@functools.lru_cache(maxsize=8)  # several claims and versions are judged on one problem
+def on_points(problem: Problem) -> OnPoints:
+    """Merge equal points over all users."""
+    fed = problem.federation
+    base = shared(fed, use_labels=takes_labels(problem))
+    k = len(base.points)
+    mass = np.stack([np.bincount(base.ids[fed.rows(i)], fed.weights[fed.rows(i)], k) for i in range(fed.n_users)])
+    first = np.full(k, -1)
+    first[base.ids[::-1]] = np.arange(len(fed.x))[::-1]
+    atoms = Federation(fed.x[first], None if fed.y is None else fed.y[first], np.ones(k), np.arange(k + 1), fed.scale, name=f"points of {fed.name}")
+    return OnPoints(mass, Problem(problem.loss, atoms))
+
+
+@functools.lru_cache(maxsize=32)
+def w1_to_average(fed: Federation, kappa: float | None) -> UserDistances:
+    """W1 of each user to the average, kept: two versions of a claim ask for the same."""
+    return to_average(fed, kappa=kappa)
+
+
+@functools.lru_cache(maxsize=32)
+def w1_pairs(fed: Federation, kappa: float | None) -> UserDistances:
+    """W1 of all pairs, kept."""
+    return all_pairs(fed, kappa=kappa)
+
+
+# --- left sides and rounding ---
+
+
+def gradient_error(instance: Instance, largest: float, w: NDArray) -> float:
+    """Bound of the rounding error of a computed gradient of a user or a point (docs/theory.md, section 4.2)."""
+    fed = instance.problem.federation
+    count = int(fed.sizes.max()) + instance.problem.dim + 64
+    return 2 * count * UNIT * (largest + bound(instance, "L_datum") * (float(np.linalg.norm(w)) + _extent(fed)))
+
+
+def _extent(fed: Federation) -> float:
+    """Largest norm of a row: location families round w - z, whose size it bounds."""
+    return fed.scale * float(
+        np.sqrt(max(np.einsum("ij,ij->i", x, x, dtype=np.float64).max() for x in np.array_split(fed.x, max(1, len(fed.x) // 4096))))
+    )
+
+
+def gradient_spread(instance: Instance, w: NDArray, largest: float) -> Interval:
+    """gamma_G^2(w) = (1/n) sum ||grad f_i - grad f||^2."""
+    g = instance.problem.gradient(w)
+    require(bool(np.isfinite(g).all()), f"instance {instance.name!r}: a gradient is NaN or infinite at its points")
+    return squared_spread(float(((g - g.mean(0)) ** 2).sum(1).mean()), gradient_error(instance, largest, w), g.size)
+
+
+def squared_spread(value: float, error: float, terms: int) -> Interval:
+    """A mean of squared norms of differences of vectors known up to `error`."""
+    root = float(np.sqrt(value))
+    return of_rounding(value, 4 * error * root + 4 * error**2 + (terms + 8) * UNIT * value)
+
+
+def of_rounding(value: float, error: float) -> Interval:
+    """A number >= 0 with a derived bound of its rounding error."""
+    lower, upper = max(value - error, 0.0), value + error
+    return Interval(lower, upper, upper - lower)
+
+
+def hessian_spread(instance: Instance, w: NDArray) -> Interval:
+    """gamma_H^2(w) = (1/n) sum ||Hess f_i - Hess f||^2, operator norm."""
+    h = instance.problem.hessian(w)
+    require(bool(np.isfinite(h).all()), f"instance {instance.name!r}: a Hessian is NaN or infinite at its points")
+    norms = np.abs(np.linalg.eigvalsh(h - h.mean(0))).max(1)
+    return squared_spread(float((norms**2).mean()), hessian_error(instance, w), h.size)
+
+
+def hessian_error(instance: Instance, w: NDArray) -> float:
+    """Bound of the rounding error of a computed Hessian in operator norm (docs/theory.md, section 4.3; d columns, and the eigenvalues)."""
+    fed = instance.problem.federation
+    d = instance.problem.dim
+    count = int(fed.sizes.max()) + d + 64
+    curvature, third = bound(instance, "L_datum"), bound(instance, "rho")
+    return 8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed)))
+
+
+def worst_point(instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]]) -> Sides:
+    """The point where the left side comes closest to the right (or exceeds it most)."""
+    if instance.points is None:
+        raise InputError(f"instance {instance.name!r}: no points; give one or more w")
+    found = [sides_at(w) for w in instance.points]
+    lhs, rhs = max(found, key=lambda pair: pair[0].middle / pair[1].middle if pair[1].middle > 0 else float(pair[0].middle > 0))
+    return Sides(lhs, rhs, "points")
+
+
+def scaled(square: float, distances: Interval, operations: int) -> Interval:
+    """square * distances, for a constant known up to `operations` roundings."""
+    slack = (operations + 4) * UNIT * square * distances.upper
+    lower, upper = max(square * distances.lower - slack, 0.0), square * distances.upper + slack
+    return Interval(lower, upper, upper - lower if distances.is_rounding else 0.0)
+
+
+def interval(ends: tuple[float, float], *, rounding: bool) -> Interval:
+    """Certified ends as a side; whether rounding alone lies between them."""
+    return Interval(*ends, ends[1] - ends[0] if rounding else 0.0)
+
+
+def exact_interval(value: float, terms: int) -> Interval:
+    """A sum of `terms` nonnegative numbers."""
+    return Interval.rounded(value, operations=terms + 8)
+
+
+def diameter(vectors: NDArray, some: NDArray, others: NDArray) -> float:
+    """Largest distance between two sets of vectors (0 if one is empty)."""
+    if not len(some) or not len(others):
+        return 0.0
+    c = euclidean(np.ascontiguousarray(vectors[some], np.float64), np.ascontiguousarray(vectors[others], np.float64))
+    i, j = np.divmod(int(np.argmax(c.block(0, len(some)))), len(others))
+    return float(c.arcs(np.array([i]), np.array([j]))[0])
+
+
+# --- hypotheses ---
+
+
+def _rows(instance: Instance) -> str | None:
+    return None if hasattr(instance.problem.oracle, "fed") else "the users must be distributions of data: this problem comes from functions."
+
+
+def _classes(instance: Instance) -> str | None:
+    if not hasattr(instance.problem.oracle, "fed"):
+        return _rows(instance)
+    if takes_labels(instance.problem) and not instance.problem.loss.classifies:
+        return f"{instance.problem.loss.name} has real targets; distances here price labels by kappa [y != y']."
+    return None
+
+
+def _inside(instance: Instance) -> str | None:
+    if instance.ball is None or instance.points is None:
+        return None
+    radius, center = instance.ball
+    farthest = float(np.linalg.norm(instance.points - (0 if center is None else np.asarray(center)), axis=1).max())
+    return None if farthest <= radius * (1 + 4 * UNIT) else f"a point lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
+
+
+ON_DATA = Hypothesis("f_i is the mean of one loss over the user's data", _rows)
+CLASSES = Hypothesis("no labels, or classes", _classes)
+IN_BALL = Hypothesis("the points lie in the ball of the constants", _inside)

@@ -1,0 +1,195 @@
+"""Hessians of users are close where their data are close in total variation (section 4.1).
+
+=============  =========================================================================  ==========================================
+version, form  statement                                                                  tight
+=============  =========================================================================  ==========================================
+paper          (1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2          Hessians L and -L
+sharp          ... <= (1/n) sum (TV * diameter of the Hessians that differ)^2             any two Hessians
+sharp, convex  ... <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses                        Hessians L and 0
+=============  =========================================================================  ==========================================
+
+L bounds the Hessian at every single datum; operator norms. Proofs: docs/theory.md, section 8.3. Judged at points w.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import require
+from ..federations.federation import Federation
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from ..seeds import generator
+from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from .data_side import (
+    IN_BALL,
+    MOST_PAIRS,
+    ON_DATA,
+    SIGN,
+    SOURCE,
+    OnPoints,
+    exact_interval,
+    hessian_error,
+    hessian_spread,
+    on_points,
+    scaled,
+    squared_spread,
+    worst_point,
+)
+from .instance import Instance
+from .tv_gradient import BOUNDED, random_users, small_handwritten, users_on_atoms
+
+CONVEX: tuple[tuple[type[Loss], dict[str, object]], ...] = ((LogCosh, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
+MOST_DIM = 600  # d x d eigenvalues of every user
+
+
+def _mean_square(data: OnPoints):  # type: ignore[no-untyped-def]
+    return exact_interval(float((data.tv_to_average**2).mean()), data.mass.size)
+
+
+def paper_sides(instance: Instance) -> Sides:
+    """gamma_H^2(w) against 4 L^2 M."""
+    right = scaled(4 * bound(instance, "L_datum") ** 2, _mean_square(on_points(instance.problem)), 8)
+    return worst_point(instance, lambda w: (_left(instance, w), right))
+
+
+def convex_sides(instance: Instance) -> Sides:
+    """gamma_H^2(w) against L^2 M."""
+    right = scaled(bound(instance, "L_datum") ** 2, _mean_square(on_points(instance.problem)), 8)
+    return worst_point(instance, lambda w: (_left(instance, w), right))
+
+
+def sharp_sides(instance: Instance) -> Sides:
+    """gamma_H^2(w) against the mean of (TV * diameter of the Hessians that change mass)^2."""
+    data = on_points(instance.problem)
+
+    def at(w):  # type: ignore[no-untyped-def]
+        h = data.atoms.hessian(w)
+        reach = np.array([diameter(h, *data.sides(i)) for i in range(len(data.mass))])
+        square = float(((data.tv_to_average * reach) ** 2).mean())
+        hidden = float(np.abs(h).max()) * h.shape[1] * data.mass.size * SIGN
+        return _left(instance, w), squared_spread(square, hessian_error(instance, w) + hidden, data.mass.size + h.size)
+
+    return worst_point(instance, at)
+
+
+def _left(instance: Instance, w: NDArray):  # type: ignore[no-untyped-def]
+    require(instance.problem.dim <= MOST_DIM, f"instance {instance.name!r}: d = {instance.problem.dim}; Hessians are compared up to d = {MOST_DIM}")
+    return hessian_spread(instance, w)
+
+
+def diameter(h: NDArray, some: NDArray, others: NDArray) -> float:
+    """Largest operator norm of a difference between two sets of symmetric matrices.
+
+    Of too many pairs to try all, an upper bound: the range of all eigenvalues, since lo I <= A, B <= hi I gives ||A - B|| <= hi - lo.
+    """
+    if not len(some) or not len(others):
+        return 0.0
+    if len(some) * len(others) > MOST_PAIRS:
+        values = np.linalg.eigvalsh(h[np.concatenate([some, others])])
+        return float(values.max() - values.min())
+    return max(float(np.abs(np.linalg.eigvalsh(h[i] - h[others])).max()) for i in some)
+
+
+def paper_witness() -> Instance:
+    """D1.6: curvature 1 at one angle, -1 at the opposite one."""
+    fed = users_on_atoms([0.0, math.pi], [[0.7, 0.3]] * 3 + [[0.1, 0.9]] * 7)
+    return Instance(Problem(Cosine(), fed), 0.0, np.zeros((1, 1)), "two opposite curvatures")
+
+
+def convex_witness() -> Instance:
+    """A point where log-cosh is curved, and one so far away that it is straight there."""
+    fed = users_on_atoms([0.0, 40.0], [[0.7, 0.3]] * 3 + [[0.1, 0.9]] * 7)
+    return Instance(Problem(LogCosh(), fed), 0.0, np.zeros((1, 1)), "curved and straight")
+
+
+def random_instance(rng: np.random.Generator) -> Instance:
+    """A loss on random finite supports."""
+    kind, keywords = BOUNDED[int(rng.integers(len(BOUNDED)))]
+    return random_users(rng, kind(**keywords))
+
+
+def random_convex(rng: np.random.Generator) -> Instance:
+    """A convex loss on random finite supports."""
+    kind, keywords = CONVEX[int(rng.integers(len(CONVEX)))]
+    return random_users(rng, kind(**keywords))
+
+
+@functools.cache
+def handwritten() -> Instance:
+    """Softmax regression on the digits as 7 x 7 means of 4 x 4 pixels: Hessians of d = 490."""
+    fed = small_handwritten()
+    blocks = fed.x.reshape(len(fed.x), 7, 4, 7, 4).mean((2, 4)).reshape(len(fed.x), 49) * fed.scale
+    small = Federation(blocks, fed.y, fed.weights, fed.offsets, law=fed.law, name=f"{fed.name}, 7 x 7 pixels")
+    problem = Problem(Softmax(10), small)
+    points = 0.1 * np.cumsum(generator(13, "points").normal(size=(2, problem.dim)), axis=0)
+    return Instance(problem, 0.0, points, f"softmax on {small.name}, 2 points")
+
+
+def _concave() -> Instance:
+    return Instance(paper_witness().problem, 0.0, np.zeros((1, 1)), "cosine: not convex")
+
+
+def _is_convex(instance: Instance) -> str | None:
+    loss = instance.problem.loss
+    return None if loss.convex else f"the loss must be convex: {loss.name} is not known to be."
+
+
+DATA = Case("handwritten", handwritten, "HOLDS", "digits or MNIST")
+CONSTANTS = has_constants("L_datum", "rho")
+
+CLAIMS = (
+    Claim(
+        name="tv-hessian",
+        version="paper",
+        form="",
+        title="Hessians of users against total variation",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2, with L a bound of the Hessian at every datum",
+        source=SOURCE,
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=(ON_DATA, CONSTANTS, IN_BALL),
+        sides=paper_sides,
+        witness=paper_witness,
+        draw=random_instance,
+        cases=(DATA,),
+    ),
+    Claim(
+        name="tv-hessian",
+        version="sharp",
+        form="",
+        title="Hessians of users against total variation, with the diameter of what differs",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= (1/n) sum (TV(p_i, p) diam_i)^2 at every w, diam_i between the Hessians of points "
+        "that user i has more of and less of than the average",
+        source="docs/theory.md, section 8.3",
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=(ON_DATA, CONSTANTS, IN_BALL),
+        sides=sharp_sides,
+        witness=convex_witness,
+        draw=random_instance,
+    ),
+    Claim(
+        name="tv-hessian",
+        version="sharp",
+        form="convex",
+        title="Hessians of users against total variation, convex losses",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses, four times less",
+        source="docs/theory.md, section 8.3",
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=(ON_DATA, CONSTANTS, IN_BALL, Hypothesis("the loss is convex", _is_convex)),
+        sides=convex_sides,
+        witness=convex_witness,
+        draw=random_convex,
+        cases=(Case("cosine", _concave, "NOT_APPLICABLE"), DATA),
+    ),
+)

@@ -1,0 +1,179 @@
+"""Gradients of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+
+=======  ==========================================================================  ==============================================
+version  statement                                                                   tight
+=======  ==========================================================================  ==============================================
+paper    (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2           quadratics, two clusters of users
+sharp    ... <= L_Z(w)^2 min(M, P), P = (1/(2 n^2)) sum W1(p_i, p_j)^2               quadratics, any users that are moved copies
+=======  ==========================================================================  ==============================================
+
+L_Z is the Lipschitz constant of z -> grad l(w; z) in the metric of the data: ||x - x'||, plus kappa [y != y'] for classes, with the kappa that
+gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is judged on a ball, the sharp one takes L_Z at ||w||.
+Proofs: docs/theory.md, section 8.4. Judged at points w.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ..federations import concept_shift_from_laws, location
+from ..federations.federation import Federation
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from .claim import Case, Claim, Hypothesis, Sides, has_constants
+from .data_side import (
+    CLASSES,
+    IN_BALL,
+    ON_DATA,
+    SOURCE,
+    BestKappa,
+    best_kappa,
+    gradient_spread,
+    interval,
+    scaled,
+    takes_labels,
+    w1_pairs,
+    w1_to_average,
+    worst_point,
+)
+from .instance import Instance
+from .tv_gradient import handwritten, random_users
+
+LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
+    (Cosine, {}),
+    (LogCosh, {}),
+    (Quadratic, {}),
+    (Logistic, {}),
+    (Logistic, {"nonconvex": 0.3}),
+    (Softmax, {"n_classes": 3}),
+)
+
+
+@functools.lru_cache(maxsize=32)
+def on_the_ball(instance: Instance) -> BestKappa:
+    """The best metric and its L_Z on the instance's ball (or everywhere)."""
+    radius, center = instance.ball or (None, None)
+    return best_kappa(instance.problem, radius=radius, center=center)
+
+
+def paper_sides(instance: Instance) -> Sides:
+    """gamma_G^2(w) against L_Z^2 M."""
+    best = on_the_ball(instance)
+    fed = instance.problem.federation
+    found = w1_to_average(fed, best.kappa)
+    m = interval(found.M, rounding=found.closed)
+    right = scaled(best.lip.bound("lip_gradient_z") ** 2, m, 64)
+    return worst_point(instance, lambda w: (gradient_spread(instance, w, _largest(instance, w)), right))
+
+
+def sharp_sides(instance: Instance) -> Sides:
+    """gamma_G^2(w) against L_Z(||w||)^2 min(M, P)."""
+    fed = instance.problem.federation
+
+    def at(w):  # type: ignore[no-untyped-def]
+        best = best_kappa(instance.problem, radius=float(np.linalg.norm(w))) if takes_labels(instance.problem) else on_the_ball(instance)
+        average, pairs = w1_to_average(fed, best.kappa), w1_pairs(fed, best.kappa)
+        forms = [interval(average.M, rounding=average.closed), interval(pairs.P, rounding=pairs.closed)]
+        lesser = min(forms, key=lambda side: side.middle)
+        return gradient_spread(instance, w, _largest(instance, w)), scaled(best.lip.bound("lip_gradient_z") ** 2, lesser, 64)
+
+    return worst_point(instance, at)
+
+
+def _largest(instance: Instance, w: np.ndarray) -> float:
+    """A bound of the gradients at w for the rounding of the left side."""
+    constant = instance.constants["B_datum"]
+    if constant.usable:
+        return constant.max()
+    fed = instance.problem.federation
+    return instance.constants["L_datum"].bound("L_datum") * (float(np.linalg.norm(w)) + float(np.linalg.norm(fed.x * fed.scale, axis=1).max()))
+
+
+def random_instance(rng: np.random.Generator) -> Instance:
+    """A loss with a finite L_Z (on a ball, where features move) on random finite supports."""
+    kind, keywords = LOSSES[int(rng.integers(len(LOSSES)))]
+    loss = kind(**keywords)
+    return random_users(rng, loss, ball=loss.classifies)
+
+
+def paper_witness() -> Instance:
+    """D8.1: two users at a distance; for quadratics W1 is the distance of the means."""
+    fed = Federation.from_arrays([[[-1.0], [0.5]], [[1.0], [2.5]]])
+    return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 1)), "quadratic, two moved users")
+
+
+def sharp_witness() -> Instance:
+    """D8.1: users at 0, 1, ..., 9, where M = 11.418 and P = gamma_G^2 = 8.25."""
+    fed = Federation.from_arrays([[[float(i)]] for i in range(10)])
+    return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 1)), "quadratic, ten users in a row")
+
+
+def _no_radius() -> Instance:
+    fed = location(n_users=4, dim=2, size=6, heterogeneity=1.0, seed=5)
+    labelled = Federation(fed.x, (fed.x[:, 0] > 0).astype(np.int64), fed.weights, fed.offsets, name="moving features")
+    return Instance(Problem(Logistic(), labelled), 0.0, np.zeros((1, 2)), "logistic, moving features, no radius")
+
+
+def _with_radius() -> Instance:
+    base = _no_radius()
+    return Instance(base.problem, 0.0, np.array([[0.0, 0.0], [1.0, -1.0], [3.0, 2.0]]), "logistic, moving features, ||w|| <= 4", ball=(4.0, None))
+
+
+def _concept_shift() -> Instance:
+    """D7.3 and D7.4: at w = 0 the best kappa is 2 X."""
+    fed = concept_shift_from_laws([[1.0, 0.0], [0.0, 2.0]], [[0.9, 0.2], [0.3, 0.6]])
+    return Instance(Problem(Logistic(), fed), 0.0, np.zeros((1, 2)), "concept shift at w = 0", ball=(0.0, None))
+
+
+def _has_lipschitz(instance: Instance) -> str | None:
+    found = on_the_ball(instance).lip
+    return None if found.usable else f"lip_gradient_z has no value a bound may use ({found.how}): {found.reason}."
+
+
+HYPOTHESES = (ON_DATA, CLASSES, Hypothesis("z -> grad l(w; z) is L_Z-Lipschitz", _has_lipschitz), has_constants("L_datum"), IN_BALL)
+CASES = (
+    Case("no-radius", _no_radius, "NOT_APPLICABLE"),
+    Case("radius", _with_radius, "HOLDS"),
+    Case("concept-shift", _concept_shift, "HOLDS"),
+    Case("handwritten", handwritten, "HOLDS", "digits or MNIST"),
+)
+
+CLAIMS = (
+    Claim(
+        name="w1-gradient",
+        version="paper",
+        form="",
+        title="Gradients of users against 1-Wasserstein distance",
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2, L_Z the Lipschitz constant of z -> grad l(w; z)",
+        source=SOURCE,
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=HYPOTHESES,
+        sides=paper_sides,
+        witness=paper_witness,
+        draw=random_instance,
+        cases=CASES,
+    ),
+    Claim(
+        name="w1-gradient",
+        version="sharp",
+        form="",
+        title="Gradients of users against 1-Wasserstein distance, with L_Z at w and the better of two averages",
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z(||w||)^2 min(M, P), M = (1/n) sum W1(p_i, p)^2, P = (1/(2 n^2)) sum W1(p_i, p_j)^2",
+        source="docs/theory.md, section 8.4",
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=HYPOTHESES,
+        sides=sharp_sides,
+        witness=sharp_witness,
+        draw=random_instance,
+        cases=CASES,
+    ),
+)

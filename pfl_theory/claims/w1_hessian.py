@@ -1,0 +1,129 @@
+"""Hessians of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+
+=======  ====================================================================================  ====================================
+version  statement                                                                             tight
+=======  ====================================================================================  ====================================
+paper    (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2                   two users near a turning point
+sharp    the same with W1 between the features alone where the Hessian does not see the label  the same
+=======  ====================================================================================  ====================================
+
+rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label does not enter it. The average over
+pairs does not bound operator norms (D2.1), so there is no P here. Proofs: docs/theory.md, section 8.4. Judged at points w.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from ..federations.federation import Federation
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from .data_side import CLASSES, IN_BALL, ON_DATA, SOURCE, hessian_spread, interval, scaled, w1_to_average, worst_point
+from .instance import Instance
+from .tv_gradient import random_users
+from .tv_hessian import handwritten as without_radius
+from .w1_gradient import on_the_ball
+
+LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = ((Cosine, {}), (LogCosh, {}), (Quadratic, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
+NEAR = 1e-3
+
+
+def _sides(instance: Instance, kappa: float | None) -> Sides:
+    fed = instance.problem.federation
+    found = w1_to_average(fed, kappa)
+    m = interval(found.M, rounding=found.closed)
+    right = scaled(bound(instance, "lip_hessian_z") ** 2, m, 64)
+    return worst_point(instance, lambda w: (hessian_spread(instance, w), right))
+
+
+def paper_sides(instance: Instance) -> Sides:
+    """gamma_H^2(w) against rho_Z^2 M, in the metric of the gradient bound (label price included)."""
+    return _sides(instance, on_the_ball(instance).kappa)
+
+
+def sharp_sides(instance: Instance) -> Sides:
+    """gamma_H^2(w) against rho_Z^2 M of the features."""
+    return _sides(instance, None)
+
+
+def witness() -> Instance:
+    """Angles just beside a quarter turn, where the curvature cos changes fastest."""
+    fed = Federation.from_arrays([[[np.pi / 2 - NEAR]], [[np.pi / 2 + NEAR]]])
+    return Instance(Problem(Cosine(), fed), 0.0, np.zeros((1, 1)), "two angles beside a quarter turn")
+
+
+def random_instance(rng: np.random.Generator) -> Instance:
+    """A loss with a finite rho_Z (on a ball, where features move) on random finite supports."""
+    kind, keywords = LOSSES[int(rng.integers(len(LOSSES)))]
+    loss = kind(**keywords)
+    return random_users(rng, loss, ball=loss.classifies)
+
+
+@functools.cache
+def handwritten() -> Instance:
+    """Softmax regression on 7 x 7 pixels, on the ball of its points."""
+    base = without_radius()
+    assert base.points is not None
+    radius = float(np.linalg.norm(base.points, axis=1).max())
+    return Instance(base.problem, 0.0, base.points, base.name, ball=(radius, None))
+
+
+def _users_with_equal_features() -> Instance:
+    from .w1_gradient import _concept_shift
+
+    return _concept_shift()
+
+
+def _finite(instance: Instance) -> str | None:
+    found = on_the_ball(instance).lip
+    return None if found.usable else f"the metric has no best kappa: {found.reason}."
+
+
+HYPOTHESES = (ON_DATA, CLASSES, has_constants("lip_hessian_z", "L_datum", "rho"), IN_BALL)
+CASES = (
+    Case("no-radius", without_radius, "NOT_APPLICABLE", "digits or MNIST"),
+    Case("equal-features", _users_with_equal_features, "HOLDS"),
+    Case("handwritten", handwritten, "HOLDS", "digits or MNIST"),
+)
+RATIO = float((np.sin(NEAR) / NEAR) ** 2)
+
+CLAIMS = (
+    Claim(
+        name="w1-hessian",
+        version="paper",
+        form="",
+        title="Hessians of users against 1-Wasserstein distance",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2, rho_Z the Lipschitz constant of z -> Hess l(w; z)",
+        source=SOURCE,
+        tight=True,
+        known_ratio=RATIO,
+        hypotheses=(*HYPOTHESES, Hypothesis("the labelled metric has a price", _finite)),
+        sides=paper_sides,
+        witness=witness,
+        draw=random_instance,
+        cases=CASES,
+    ),
+    Claim(
+        name="w1-hessian",
+        version="sharp",
+        form="",
+        title="Hessians of users against 1-Wasserstein distance of their features",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(features of p_i, features of p)^2",
+        source="docs/theory.md, section 8.4",
+        tight=True,
+        known_ratio=RATIO,
+        hypotheses=HYPOTHESES,
+        sides=sharp_sides,
+        witness=witness,
+        draw=random_instance,
+        cases=CASES,
+    ),
+)
