@@ -1,0 +1,411 @@
+"""Exact expectations of a run: closed recursions for quadratics with batch noise, and a backward operator for functions of one variable.
+
+Nothing is sampled and no subset of users is enumerated (but for the backward operator, whose users are few). The recursions hold in
+whatever numbers they are given: float64, or fractions, which come out as fractions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import require
+from ..losses.quadratic import Quadratic
+from ..losses.row_moments import user_rows
+from ..problems.problem import Problem
+from .algorithm import Algorithm, participants, plain_plan
+from .baselines import FedAvg
+from .per_fedavg import PerFedAvg
+
+KEPT_DIM = 24  # up to this dimension second moments go through d^2 x d^2 matrices, one a local step; beyond, through all users every round
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticUsers:
+    """Users f_i(w) = (1/2)(w - c_i)^T A_i (w - c_i) and the noise of their batch gradients.
+
+    Attributes
+    ----------
+    A : ndarray, shape (n, d, d)
+    c : ndarray, shape (n, d)
+    inner, outer : ndarray, shape (n, d, d)
+        Covariance of the *mean* gradient of a batch D, D' about grad f_i; independent over users, steps and the two batches. The Hessian has
+        no noise, so Hessian-free steps are exact steps.
+    """
+
+    A: NDArray
+    c: NDArray
+    inner: NDArray
+    outer: NDArray
+
+
+class Moments(NamedTuple):
+    """Exact expectations of a run.
+
+    Attributes
+    ----------
+    mean, covariance : ndarray, shapes (K + 1, d) and (K + 1, d, d)
+        Of w_k.
+    value : ndarray, shape (K + 1,)
+        E F(w_k).
+    meta_gradient : ndarray, shape (K + 1,)
+        E ||grad F(w_k)||^2.
+    local_gradient : ndarray, shape (K, tau)
+        E ||grad F(wbar_{k+1,t})||^2 for t = 0 .. tau - 1.
+    """
+
+    mean: NDArray
+    covariance: NDArray
+    value: NDArray
+    meta_gradient: NDArray
+    local_gradient: NDArray
+
+    @property
+    def statement_i(self) -> Any:
+        """(1/K) sum_k E ||grad F(w_k)||^2 over k < K."""
+        return self.meta_gradient[:-1].sum() / len(self.local_gradient)
+
+    @property
+    def statement_ii(self) -> Any:
+        """The left side of Theorem 4.5: (1/(tau K)) sum_k sum_t E ||grad F(wbar_{k+1,t})||^2."""
+        return self.local_gradient.sum() / self.local_gradient.size
+
+
+def quadratic_users(problem: Problem, algorithm: Algorithm) -> QuadraticUsers:
+    """Users of a quadratic problem, with the noise that the algorithm's batches make.
+
+    A batch of size D has covariance c_D A Cov_i A: c_D = 1/D with replacement, (m - D)/(D (m - 1)) without.
+
+    Raises
+    ------
+    InputError
+        Another loss, rows with unequal weights and batches without replacement, or another algorithm than Per-FedAvg and FedAvg.
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> problem = pfl.Problem(pfl.losses.Quadratic(2.0), pfl.Federation.from_arrays([[0.0, 2.0], [3.0]]))
+    >>> quadratic_users(problem, pfl.PerFedAvg(alpha=0.1, beta=0.1, batch_outer=2)).outer.ravel().tolist()
+    [2.0, 0.0]
+    """
+    loss, fed = problem.loss, problem.federation
+    if not isinstance(loss, Quadratic):
+        require(False, f"exact moments are for quadratic losses; this problem has {loss.name}")
+    assert isinstance(loss, Quadratic)
+    batches = _batches(algorithm)
+    a = loss.matrices(fed.n_users, problem.dim).astype(np.float64)
+    c, inner, outer = np.empty((fed.n_users, problem.dim)), np.empty_like(a), np.empty_like(a)
+    for i in range(fed.n_users):
+        z, pi, _ = user_rows(fed, i)
+        c[i] = pi @ z
+        spread = a[i] @ ((z - c[i]).T * pi @ (z - c[i])) @ a[i]
+        for out, size in ((inner, batches[0]), (outer, batches[1])):
+            out[i] = spread * _batch_factor(size, len(z), bool(getattr(algorithm, "replace", True)), pi)
+    return QuadraticUsers(a, c, inner, outer)
+
+
+def _batches(algorithm: Algorithm) -> tuple[int | None, int | None]:
+    if isinstance(algorithm, PerFedAvg):
+        return algorithm.batch_inner, algorithm.batch_outer
+    if not isinstance(algorithm, FedAvg):
+        require(False, f"exact moments are for PerFedAvg and FedAvg; given {type(algorithm).__name__}")
+    assert isinstance(algorithm, FedAvg)
+    return None, algorithm.batch
+
+
+def _batch_factor(size: int | None, m: int, replace: bool, pi: NDArray) -> float:
+    if size is None:
+        return 0.0
+    if replace:
+        return 1.0 / size
+    require(bool(np.ptp(pi) <= 1e-12), "batches without replacement need rows of equal weight")
+    require(size <= m, f"a batch of {size} without replacement from {m} rows; use at most {m}")
+    return 0.0 if m == 1 else (m - size) / (size * (m - 1))
+
+
+def quadratic_moments(users: QuadraticUsers, algorithm: Algorithm, *, rounds: int, w0: ArrayLike | None = None) -> Moments:
+    """Exact moments of a run on quadratics: different curvatures, users drawn without replacement, batch noise, every variant.
+
+    Parameters
+    ----------
+    users : QuadraticUsers
+        From :func:`quadratic_users`, or given.
+    algorithm : PerFedAvg or FedAvg
+        FedAvg is measured by its own objective f (alpha = 0).
+    rounds : int
+        K.
+    w0 : array_like, shape (d,), optional
+
+    Returns
+    -------
+    Moments
+
+    Notes
+    -----
+    docs/theory.md, section 9.6. Setting up costs O(tau n d^4), a round O(tau d^4), free of n.
+
+    Examples
+    --------
+    >>> import pfl_theory as pfl
+    >>> users = QuadraticUsers(np.ones((2, 1, 1)), np.array([[-1.0], [1.0]]), np.zeros((2, 1, 1)), np.zeros((2, 1, 1)))
+    >>> found = quadratic_moments(users, pfl.FedAvg(beta=0.5, participation=1), rounds=1)
+    >>> float(found.mean[1, 0]), float(found.covariance[1, 0, 0])
+    (0.0, 0.25)
+    """
+    alpha, beta, tau, variant = _steps(algorithm)
+    n, d = users.c.shape
+    start = np.zeros(d) if w0 is None else np.asarray(w0, dtype=np.float64)
+    require(start.shape == (d,), f"w0 has shape {start.shape}; must be ({d},)")
+    return recursion(users, alpha, beta, tau, participants(algorithm.participation, n), variant, rounds, start)  # type: ignore[attr-defined]
+
+
+def _steps(algorithm: Algorithm) -> tuple[float, float, int, str]:
+    if isinstance(algorithm, PerFedAvg):
+        return algorithm.alpha, algorithm.beta, algorithm.local_steps, "first-order" if algorithm.variant == "first-order" else "exact"
+    assert isinstance(algorithm, FedAvg)
+    return 0.0, algorithm.beta, algorithm.local_steps, "exact"
+
+
+class _Maps(NamedTuple):
+    """What a local step t does to mean and covariance of w_k."""
+
+    P: NDArray  # mean over users of M_i^t
+    h: NDArray  # mean over users of (I - M_i^t) c_i
+    p_away: NDArray  # deviations from these means, per user
+    h_away: NDArray
+    N: NDArray  # mean over users of the noise's covariance
+
+
+def recursion(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, variant: str, rounds: int, w0: NDArray) -> Moments:
+    """The recursion itself, in the numbers it is given (arrays of fractions stay fractions).
+
+    Parameters
+    ----------
+    users : QuadraticUsers
+    alpha, beta : number
+    tau, m, rounds : int
+        Local steps, users a round, rounds.
+    variant : {"exact", "first-order"}
+    w0 : ndarray, shape (d,)
+    """
+    n, d = users.c.shape
+    p = _share(n - m, m * (n - 1), users.c.dtype) if n > 1 else 0 * beta
+    one = np.eye(d).astype(users.c.dtype) if users.c.dtype.kind != "O" else _identity(d)
+    j = one - alpha * users.A
+    smooth = j @ users.A @ j  # of the objective F
+    q = users.outer + alpha * alpha * (users.A @ users.inner @ users.A)
+    step, q = (smooth, j @ q @ j) if variant == "exact" else (users.A @ j, q)
+    maps = _local_maps(one - beta * step, users.c, beta * beta * q, tau)
+    objective = smooth.sum(0) / n
+    pull = (smooth @ users.c[..., None])[..., 0].sum(0) / n
+    offset = (users.c * (smooth @ users.c[..., None])[..., 0]).sum() / (2 * n)
+    spreads = [_spread_of(one_map, n) for one_map in maps]
+
+    mean, cov = w0, 0 * (one * w0[0])
+    means, covs, values, at_w, local = [mean], [cov], [], [], []
+    for _ in range(rounds):
+        steps = []
+        for t, (one_map, spread) in enumerate(zip(maps, spreads, strict=True)):
+            average = one_map.P @ mean + one_map.h
+            covariance = one_map.P @ cov @ one_map.P.T + p * spread(mean, cov) + one_map.N / m
+            if t < tau:
+                steps.append(_norm(objective, pull, average, covariance))
+        at_w.append(steps[0])
+        values.append(_value(objective, pull, offset, mean, cov))
+        local.append(steps)
+        mean, cov = average, (covariance + covariance.T) / 2
+        means.append(mean)
+        covs.append(cov)
+    at_w.append(_norm(objective, pull, mean, cov))
+    values.append(_value(objective, pull, offset, mean, cov))
+    return Moments(np.array(means), np.array(covs), np.array(values), np.array(at_w), np.array(local).reshape(rounds, tau))
+
+
+def _share(a: int, b: int, dtype: Any) -> Any:
+    from fractions import Fraction
+
+    return Fraction(a, b) if np.dtype(dtype).kind == "O" else a / b
+
+
+def _identity(d: int) -> NDArray:
+    from fractions import Fraction
+
+    return np.array([[Fraction(int(i == k)) for k in range(d)] for i in range(d)], dtype=object)
+
+
+def _local_maps(M: NDArray, c: NDArray, noise: NDArray, tau: int) -> list[_Maps]:
+    n, d = c.shape
+    power = M @ M[:1] * 0 + (_identity(d) if c.dtype.kind == "O" else np.eye(d))
+    own, maps = noise * 0, []
+    for t in range(tau + 1):
+        h = c - (power @ c[..., None])[..., 0]
+        P, hb = power.sum(0) / n, h.sum(0) / n
+        maps.append(_Maps(P, hb, power - P, h - hb, own.sum(0) / n))
+        if t < tau:
+            power, own = M @ power, M @ own @ M.transpose(0, 2, 1) + noise
+    return maps
+
+
+def _spread_of(maps: _Maps, n: int) -> Callable[[NDArray, NDArray], NDArray]:
+    """(1/n) sum over users of (a_i - abar)(a_i - abar)^T + dP_i C dP_i^T, a_i = P_i mu + h_i, as a function of mu and C.
+
+    Deviations from the mean over users are formed first: nothing cancels.
+    """
+    dP, dh = maps.p_away, maps.h_away
+    d = dh.shape[1]
+    if d > KEPT_DIM or dh.dtype.kind == "O":
+
+        def through_users(mean: NDArray, cov: NDArray) -> NDArray:
+            away = (dP @ mean) + dh
+            return (away.T @ away + (dP @ cov @ dP.transpose(0, 2, 1)).sum(0)) / n
+
+        return through_users
+    flat = dP.reshape(n, d * d)
+    second = (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)  # vec(S) -> vec(mean of dP S dP^T)
+    cross = (flat.T @ dh / n).reshape(d, d, d)  # (a, b), c: mean of dP[a, b] dh[c]
+    fixed = dh.T @ dh / n
+
+    def through_matrix(mean: NDArray, cov: NDArray) -> NDArray:
+        mixed = np.tensordot(mean, cross, (0, 1))
+        return (second @ (cov + np.outer(mean, mean)).ravel()).reshape(d, d) + mixed + mixed.T + fixed
+
+    return through_matrix
+
+
+def _norm(objective: NDArray, pull: NDArray, mean: NDArray, cov: NDArray) -> Any:
+    g = objective @ mean - pull
+    return g @ g + (objective @ cov @ objective).diagonal().sum()
+
+
+def _value(objective: NDArray, pull: NDArray, offset: Any, mean: NDArray, cov: NDArray) -> Any:
+    return (mean @ objective @ mean + (objective @ cov).diagonal().sum()) / 2 - pull @ mean + offset
+
+
+def stationary(users: QuadraticUsers, algorithm: Algorithm) -> tuple[NDArray, NDArray, float]:
+    """Mean and covariance of w_k as k grows, and E ||grad F||^2 there.
+
+    Raises
+    ------
+    InputError
+        The recursion does not contract.
+    """
+    alpha, beta, tau, variant = _steps(algorithm)
+    n, d = users.c.shape
+    m = participants(algorithm.participation, n)  # type: ignore[attr-defined]
+    p = (n - m) / (m * (n - 1)) if n > 1 else 0.0
+    one = np.eye(d)
+    j = one - alpha * users.A
+    smooth = j @ users.A @ j
+    q = users.outer + alpha * alpha * (users.A @ users.inner @ users.A)
+    step, q = (smooth, j @ q @ j) if variant == "exact" else (users.A @ j, q)
+    last = _local_maps(one - beta * step, users.c, beta * beta * q, tau)[-1]
+    flat = last.p_away.reshape(n, d * d)
+    second = (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)
+    whole = np.kron(last.P, last.P) + p * second
+    radius = max(np.abs(np.linalg.eigvals(last.P)).max(), np.abs(np.linalg.eigvals(whole)).max())
+    require(bool(radius < 1), f"the recursion does not contract (spectral radius {radius:.6g}); there is no stationary law")
+    mean = np.linalg.solve(one - last.P, last.h)
+    away = last.p_away @ mean + last.h_away
+    cov = np.linalg.solve(np.eye(d * d) - whole, (p * (away.T @ away) / n + last.N / m).ravel()).reshape(d, d)
+    return mean, cov, float(_norm(smooth.sum(0) / n, (smooth @ users.c[..., None])[..., 0].sum(0) / n, mean, cov))
+
+
+# --- functions of one variable ---
+
+
+class Backward(NamedTuple):
+    """Values u_k(w0), the t-average of E |F'(wbar_{k+1,t})|^2 for k = 0 .. K - 1, and the ends between which the stationary value lies.
+
+    `lower` and `upper` are the least and largest value of u_k over the nodes, for each k.
+    """
+
+    values: NDArray
+    lower: NDArray
+    upper: NDArray
+
+
+def backward(problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, interval: tuple[float, float], nodes: int = 60) -> Backward:
+    """Exact expectations for users of one variable without batch noise: functions are carried backwards, not laws forwards.
+
+    u_0(w) = (1/tau) sum_t mean over A of F'(wbar_t(w; A))^2, and u_{k+1}(w) = mean over A of u_k(T_A(w)), T_A the map of a round of the
+    users A. Functions are kept by their values at Chebyshev nodes of an interval that the rounds do not leave.
+
+    Parameters
+    ----------
+    problem : Problem
+        d = 1.
+    algorithm : PerFedAvg or FedAvg
+        Without batches; all subsets of participants are enumerated.
+    rounds : int
+        K.
+    w0 : float
+    interval : tuple of float
+        Invariant under every round: checked at the nodes.
+    nodes : int
+        Chebyshev nodes; 40 to 60 reach machine precision for smooth users. No proof: compare two numbers of nodes.
+
+    Raises
+    ------
+    InputError
+        d > 1, batches, a start outside the interval, or a round that leaves it.
+    """
+    from scipy.interpolate import BarycentricInterpolator
+
+    require(problem.dim == 1, f"backward: d = {problem.dim}; it is for functions of one variable")
+    plan = algorithm.plan if isinstance(algorithm, PerFedAvg) else plain_plan(algorithm.beta, algorithm.local_steps, algorithm.batch, True)  # type: ignore[attr-defined]
+    require(not (plan.batch_inner or plan.batch_outer or plan.batch_hessian), "backward: give None for the batches; batch noise is not enumerated")
+    low, high = interval
+    require(low <= w0 <= high, f"backward: w0 = {w0} lies outside the interval [{low}, {high}]")
+    n = problem.n_users
+    take = participants(algorithm.participation, n)  # type: ignore[attr-defined]
+    subsets = np.array(list(itertools.combinations(range(n), take)))
+    at = (low + high) / 2 + (high - low) / 2 * np.cos(np.pi * np.arange(nodes) / (nodes - 1))
+    first, ends = np.empty(nodes), np.empty((nodes, len(subsets)))
+    for k, w in enumerate(at):
+        path = _user_paths(problem, plan, float(w))  # (tau + 1, n)
+        averages = path[:, subsets].mean(2)  # (tau + 1, subsets)
+        slopes = np.array([[_mean_meta_gradient(problem, plan.alpha, float(v)) for v in line] for line in averages[:-1]])
+        first[k] = (slopes**2).mean()
+        ends[k] = averages[-1]
+    slack = 1e-9 * (high - low)
+    require(bool((ends >= low - slack).all() and (ends <= high + slack).all()), f"backward: a round leaves [{low}, {high}]; give a wider interval")
+    # values at the rounds' ends are linear in values at the nodes: one matrix does a round
+    base = BarycentricInterpolator(at, np.eye(nodes))
+    spread = base(np.clip(ends, low, high).ravel()).reshape(nodes, len(subsets), nodes).mean(1)
+    values = [first]
+    for _ in range(rounds - 1):
+        values.append(spread @ values[-1])
+    table = np.array(values)
+    return Backward(table @ base(np.array([w0]))[0], table.min(1), table.max(1))
+
+
+def _user_paths(problem: Problem, plan: Any, w: float) -> NDArray:
+    """Iterates of every user from a common w, shape (tau + 1, n)."""
+    point = np.full((problem.n_users, 1), w)
+    path = [point[:, 0].copy()]
+    for _ in range(plan.local_steps):
+        point = point - plan.beta * _direction(problem, plan, point)
+        path.append(point[:, 0].copy())
+    return np.array(path)
+
+
+def _direction(problem: Problem, plan: Any, point: NDArray) -> NDArray:
+    from .local_steps import FIRST_ORDER, HESSIAN_FREE
+
+    if plan.alpha == 0:
+        return problem.gradient(point)
+    if plan.variant == FIRST_ORDER:
+        return problem.gradient(problem.adapted(point, plan.alpha))
+    if plan.variant == HESSIAN_FREE:
+        v = problem.gradient(problem.adapted(point, plan.alpha))
+        return v - plan.alpha * (problem.gradient(point + plan.delta * v) - problem.gradient(point - plan.delta * v)) / (2 * plan.delta)
+    return problem.meta_gradient(point, plan.alpha)
+
+
+def _mean_meta_gradient(problem: Problem, alpha: float, w: float) -> float:
+    return float(problem.meta_gradient(np.array([w]), alpha).mean())
