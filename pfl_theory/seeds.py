@@ -9,6 +9,12 @@ import numpy as np
 from .errors import require
 
 
+def checked_seed(seed: int) -> int:
+    """A root seed, refused unless an integer >= 0."""
+    require(isinstance(seed, (int, np.integer)) and seed >= 0, f"seed = {seed!r}; must be an integer >= 0")
+    return int(seed)
+
+
 def generator(seed: int, *name: object) -> np.random.Generator:
     """A NumPy generator for `name` under the root `seed`.
 
@@ -18,7 +24,7 @@ def generator(seed: int, *name: object) -> np.random.Generator:
     >>> bool(a.normal() == b.normal())
     True
     """
-    require(isinstance(seed, (int, np.integer)) and seed >= 0, f"seed = {seed!r}; must be an integer >= 0")
+    root = checked_seed(seed)
     text = "|".join(repr(part) for part in name)
     words = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint32)
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=tuple(int(w) for w in words)))
+    return np.random.default_rng(np.random.SeedSequence(root, spawn_key=tuple(int(w) for w in words)))

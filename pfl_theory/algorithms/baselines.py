@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..problems.problem import Problem
 from .algorithm import Algorithm, State, checked_steps, participants, plain_plan
-from .local_steps import local_steps
+from .local_steps import LocalPlan, local_steps
 from .random import choose_users
 
 
@@ -51,10 +51,14 @@ class FedAvg(Algorithm):
     def label(self) -> str:
         return "FedAvg"
 
+    @property
+    def plan(self) -> LocalPlan:
+        """What a user does in a round, as the kernels read it."""
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+
     def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
-        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
-        path, _ = local_steps(problem, users, state.w[None], plan, seed=seed, round_=round_, trace=trace)
+        path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
         return State(path[-1]), path
 
 
@@ -83,14 +87,18 @@ class LocalTraining(Algorithm):
     def label(self) -> str:
         return "local only"
 
+    @property
+    def plan(self) -> LocalPlan:
+        """What a user does in a round, as the kernels read it."""
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+
     def init(self, problem: Problem, w0: NDArray) -> State:
         return State(w0, np.tile(w0, (problem.n_users, 1)))
 
     def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
         assert state.w_users is not None
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
-        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
-        path, final = local_steps(problem, users, state.w_users, plan, seed=seed, round_=round_, trace=trace, keep=True)
+        path, final = local_steps(problem, users, state.w_users, self.plan, seed=seed, round_=round_, trace=trace, keep=True)
         models = state.w_users.copy()
         models[users] = final
         return State(models.mean(0), models), path
@@ -118,10 +126,14 @@ class Centralized(Algorithm):
     def label(self) -> str:
         return "centralised"
 
+    @property
+    def plan(self) -> LocalPlan:
+        """What a user does in a round, as the kernels read it."""
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+
     def prepare(self, problem: Problem) -> Problem:
         return problem.pooled()
 
     def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
-        plan = plain_plan(self.beta, self.local_steps, self.batch, self.replace)
-        path, _ = local_steps(problem, np.arange(1), state.w[None], plan, seed=seed, round_=round_, trace=trace)
+        path, _ = local_steps(problem, np.arange(1), state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
         return State(path[-1]), path

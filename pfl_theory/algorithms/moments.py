@@ -18,7 +18,7 @@ from ..errors import require
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
 from ..problems.problem import Problem
-from .algorithm import Algorithm, participants, plain_plan
+from .algorithm import Algorithm, participants
 from .baselines import FedAvg
 from .per_fedavg import PerFedAvg
 
@@ -357,7 +357,7 @@ def backward(problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, 
     from scipy.interpolate import BarycentricInterpolator
 
     require(problem.dim == 1, f"backward: d = {problem.dim}; it is for functions of one variable")
-    plan = algorithm.plan if isinstance(algorithm, PerFedAvg) else plain_plan(algorithm.beta, algorithm.local_steps, algorithm.batch, True)  # type: ignore[attr-defined]
+    plan = algorithm.plan  # type: ignore[attr-defined]
     require(not (plan.batch_inner or plan.batch_outer or plan.batch_hessian), "backward: give None for the batches; batch noise is not enumerated")
     low, high = interval
     require(low <= w0 <= high, f"backward: w0 = {w0} lies outside the interval [{low}, {high}]")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import helper, kernel, scalar
-from ..errors import require
+from ..seeds import checked_seed
 
 LOW = np.uint64(0xFFFFFFFF)
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -28,8 +28,7 @@ def stream_key(seed: int, purpose: str) -> np.uint64:
     >>> bool(stream_key(0, "batches") == stream_key(0, "batches")), bool(stream_key(0, "batches") == stream_key(0, "users"))
     (True, False)
     """
-    require(isinstance(seed, (int, np.integer)) and seed >= 0, f"seed = {seed!r}; must be an integer >= 0")
-    return np.uint64(int.from_bytes(hashlib.blake2b(f"{int(seed)}|{purpose}".encode(), digest_size=8).digest(), "little"))
+    return np.uint64(int.from_bytes(hashlib.blake2b(f"{checked_seed(seed)}|{purpose}".encode(), digest_size=8).digest(), "little"))
 
 
 @scalar

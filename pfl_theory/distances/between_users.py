@@ -15,7 +15,7 @@ from ..errors import InputError, require
 from ..federations.federation import Federation
 from .support import Pair, pair_on, row_ids
 from .total_variation import checked_laws
-from .wasserstein import GAP, W1, between, wasserstein
+from .wasserstein import GAP, between, checked_gap, checked_kappa, general
 
 SMALL = 500  # rows of a federation below which handing pairs to threads costs more than it saves
 
@@ -34,6 +34,8 @@ class UserDistances:
         User to the average p = (1/n) sum_i p_i.
     closed : bool
         Whether rounding alone lies between the ends of every value.
+    some : bool
+        Whether the average was measured for some users only: then there is no M.
     """
 
     name: str
@@ -42,12 +44,14 @@ class UserDistances:
     average_lower: NDArray | None = None
     average_upper: NDArray | None = None
     closed: bool = True
+    some: bool = False
 
     @property
     def M(self) -> tuple[float, float]:  # noqa: N802 - the symbol of the theory
         """(1/n) sum_i dist(p_i, p)^2, lower and upper end: what the paper uses."""
         if self.average_lower is None or self.average_upper is None:
             raise InputError("M needs the distances to the average: measure them with to_average")
+        require(not self.some, "M needs all users; this was measured for some of them")
         return float((self.average_lower**2).mean()), float((self.average_upper**2).mean())
 
     @property
@@ -88,8 +92,9 @@ class Shared:
 
 def shared(fed: Federation, *, use_labels: bool) -> Shared:
     """Number the distinct points of a federation (with their labels, where these count)."""
+    require(isinstance(fed, Federation), f"give a Federation, such as Federation.from_arrays(X, y); this is {type(fed).__name__}")
     require(not use_labels or fed.y is not None, "the federation has no labels; leave kappa out")
-    labels = fed.y if use_labels else None
+    labels = fed.y.astype(np.float64) if use_labels and fed.y is not None else None
     points, scale = (fed.x, fed.scale) if fed.x.dtype == np.uint8 else (fed.x.astype(np.float64) * fed.scale, 1.0)
     ids, first = row_ids(points, labels)
     return Shared(fed, ids, points[first], None if labels is None else labels[first], scale)
@@ -115,7 +120,7 @@ def all_pairs(fed: Federation, *, kappa: float | None = None, tv: bool = False, 
     >>> found.pairs_upper.round(6).tolist()[0], round(found.P[1], 6)
     ([0.0, 2.44949, 4.898979], 4.0)
     """
-    base = shared(fed, use_labels=kappa is not None or (tv and fed.y is not None))
+    base = _base(fed, kappa, tv, gap)
     n = fed.n_users
     pairs = [(i, j) for i in range(n) for j in range(i)]
     ends = measured(lambda k: base.pair(*pairs[k]), range(len(pairs)), kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
@@ -139,11 +144,13 @@ def to_average(
     >>> to_average(location(n_users=3, size=1, heterogeneity=2.0, noise=0.0)).average_upper.round(6).tolist()
     [2.44949, 1.632993, 2.44949]
     """
-    base = shared(fed, use_labels=kappa is not None or (tv and fed.y is not None))
-    chosen = range(fed.n_users) if users is None else list(users)
+    base = _base(fed, kappa, tv, gap)
+    chosen = range(fed.n_users) if users is None else [int(i) for i in users]
+    require(len(chosen) > 0 and all(0 <= i < fed.n_users for i in chosen), f"users must be numbers 0 to {fed.n_users - 1}, at least one")
     ends = measured(base.with_average, chosen, kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
     low, high = np.array([[lower, upper] for lower, upper, _ in ends]).T
-    return UserDistances(_title(kappa, tv), average_lower=low, average_upper=high, closed=all(end[2] for end in ends))
+    some = users is not None and sorted(chosen) != list(range(fed.n_users))
+    return UserDistances(_title(kappa, tv), average_lower=low, average_upper=high, closed=all(end[2] for end in ends), some=some)
 
 
 def between_users(fed: Federation, *, kappa: float | None = None, tv: bool = False, gap: float = GAP) -> UserDistances:
@@ -187,6 +194,13 @@ def in_parallel(call: Callable[[int], Any], items: Iterable[int], *, small: bool
             return list(pool.map(call, items))
 
 
+def _base(fed: Federation, kappa: float | None, tv: bool, gap: float) -> Shared:
+    checked_gap(gap)
+    checked_kappa(kappa)
+    require(not (tv and kappa is not None), "kappa belongs to W1; total variation has no price of a label")
+    return shared(fed, use_labels=kappa is not None or (tv and getattr(fed, "y", None) is not None))
+
+
 def _title(kappa: float | None, tv: bool) -> str:
     return "TV" if tv else "W1" if kappa is None else f"W1, label {kappa:.4g}"
 
@@ -213,14 +227,16 @@ def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
     >>> label_shift_w1([[1.0, 0.0], [0.25, 0.75]], [[0.0, 2.0], [2.0, 0.0]]).round(12).tolist()
     [[0.0, 1.5], [1.5, 0.0]]
     """
-    from ..federations.measure import Measure
-
     pi, c = checked_laws(laws), np.asarray(class_distances, np.float64)
-    labels = np.arange(pi.shape[1])[:, None]
-    users = [Measure(labels, weights=row / row.sum()) for row in pi]
+    k = pi.shape[1]
+    require(c.shape == (k, k), f"class_distances has shape {c.shape}; {k} classes need ({k}, {k})")
+    require(bool(np.isfinite(c).all() and (c >= 0).all() and not np.diag(c).any()), "class_distances must be finite and >= 0, with a zero diagonal")
+    labels = np.arange(k)
+    points = labels[:, None].astype(np.float64)
     out = np.zeros((len(pi), len(pi)))
     for i in range(len(pi)):
         for j in range(i):
-            found: W1 = wasserstein(users[i], users[j], metric=c)
+            # any plan between the labels gives an upper bound, so upper ends of the class distances need not be a metric
+            found = general(pair_on(points, None, 1.0, (labels, pi[i] / pi[i].sum()), (labels, pi[j] / pi[j].sum())), c, GAP)
             out[i, j] = out[j, i] = found.upper
     return out

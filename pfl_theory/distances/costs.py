@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._jit import kernel, over_users
+from ..errors import require
 
 UNIT = 2.0**-53
 STORED = 2**29  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
@@ -139,9 +140,12 @@ def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArr
     """
     p = x.shape[1]
     if x.dtype != np.uint8:
+        unit = 2.0 ** int(np.frexp(max(float(np.abs(z).max(initial=0.0)) for z in (x, y)))[1])  # squares must neither vanish nor overflow
+        x, y, scale = x / unit, y / unit, scale * unit
         centre = 0.5 * (x.mean(0) + y.mean(0))  # norms about a middle lose the least to cancellation
         x, y = x - centre, y - centre
     norms = [math.sqrt(float(max(np.einsum("ij,ij->i", z, z, dtype=np.float64).max(), 0.0))) for z in (x, y)]
+    require(bool(np.isfinite(scale)), "the points are larger than floats can square; divide them by a common number")
     radius = scale * 2 * max(norms) if x.dtype != np.uint8 else scale * 255 * math.sqrt(p)
     arc_error = error = (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius  # sums of 8-bit integers are exact, only the root rounds
     if x.dtype != np.uint8 and p > DIRECT:

@@ -7,12 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import require
+from ..errors import InputError, require
 from ..seeds import generator
 
 TRIPLES = 100_000
 ROUNDING = 1e-12  # relative to the largest distance: what computing a metric in floats may cost in symmetry and triangles
 MOST_POINTS = 4000
+
+
+def real_matrix(given: Any) -> NDArray:
+    """What a user gave as a matrix of distances, in float64."""
+    try:
+        return np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"metric: {type(given).__name__} is neither 'euclidean', 'labelled', a matrix of numbers nor a function") from error
 
 
 def checked_matrix(c: NDArray) -> NDArray:

@@ -53,7 +53,7 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
         mixed = (words ^ (words >> np.uint64(29))) * odd[: words.shape[1]]
         keys[start : start + 4096] = (mixed ^ (mixed >> np.uint64(32))).sum(1, dtype=np.uint64)
     if labels is not None:
-        value = np.ascontiguousarray(labels.astype(np.float64) + 0.0).view(np.uint64)
+        value = np.ascontiguousarray(labels + 0.0).view(np.uint64)
         keys = keys * odd[0] ^ (value ^ (value >> np.uint64(31))) * odd[-1]
     _, first, ids = np.unique(keys, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[ids] != np.arange(len(rows)))  # rows whose key stood before: equal, unless two keys collide
@@ -129,6 +129,10 @@ def whole_pixels(points: NDArray) -> tuple[NDArray, float]:
         return points, 1.0
     if points.dtype.kind in "ui":
         small = points.size > 0 and points.min() >= 0 and points.max() <= 255
+        require(
+            small or not points.size or int(np.abs(points.astype(object)).max()) <= 2**53,
+            "integer points beyond 2^53 have no exact float; scale them",
+        )
         return points.astype(np.uint8 if small else np.float64), 1.0
     x = points.astype(np.float64, copy=False)
     for scale in (1.0, PIXEL):
@@ -139,10 +143,10 @@ def whole_pixels(points: NDArray) -> tuple[NDArray, float]:
 
 
 def _on_grid(x: NDArray, scale: float, whole: NDArray) -> bool:
-    if not (x.size and x.min() >= 0 and x.max() <= 255.5 * scale):
+    if not (x.size and x.min() >= 0 and x.max() <= 255 * scale * (1 + 1e-15)):
         return False
     whole[:] = np.rint(x / scale)
-    return bool((whole * scale == x).all())
+    return bool((whole * scale == x).all() or (scale == PIXEL and (whole / 255.0 == x).all()))  # both ways to scale an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +214,11 @@ def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
     m = len(p)
     common = np.result_type(p.points, q.points)
     points, scale = whole_pixels(np.concatenate([p.points.astype(common, copy=False), q.points.astype(common, copy=False)]))
-    labels = np.concatenate([p.labels, q.labels]) if use_labels and p.labels is not None and q.labels is not None else None
+    labels = None
+    if use_labels and p.labels is not None and q.labels is not None:
+        joined = np.concatenate([p.labels, q.labels])
+        labels = np.unique(joined, return_inverse=True)[1].astype(np.float64) if joined.dtype.kind not in "uifb" else joined.astype(np.float64)
+        require(bool(np.isfinite(labels).all()), "labels contain NaN or infinity; drop those points")
     ids, first = row_ids(points, labels)
     return pair_on(points[first], None if labels is None else labels[first], scale, (ids[:m], p.weights), (ids[m:], q.weights))
 

@@ -33,11 +33,14 @@ class TotalVariation(float):
     common_points: int
     note: str
 
-    def __new__(cls, value: float, common_points: int) -> TotalVariation:
+    def __new__(cls, value: float, common_points: int = 0) -> TotalVariation:
         made = super().__new__(cls, value)
         made.common_points = common_points
         made.note = "" if common_points else TRIVIAL
         return made
+
+    def __getnewargs__(self) -> tuple[float, int]:  # type: ignore[override]
+        return float(self), self.common_points
 
 
 def total_variation(p: Measure, q: Measure) -> TotalVariation:
@@ -164,9 +167,10 @@ def lower_bound_from_event(p_hits: ArrayLike, q_hits: ArrayLike, *, level: float
     (0.606, 0.7)
     """
     require(0 < level < 1, f"level = {level}; must lie between 0 and 1")
-    hits = [np.asarray(h).astype(bool) for h in (p_hits, q_hits)]
+    hits = [np.asarray(h) for h in (p_hits, q_hits)]
     for name, h in zip(("p_hits", "q_hits"), hits, strict=True):
         require(h.ndim == 1 and h.size > 0, f"{name} has shape {h.shape}; give one truth value per draw")
+        require(bool(np.isin(h, (0, 1)).all()), f"{name} holds other values than true and false; give one truth value per draw")
     delta = (1 - level) / 2
     difference = abs(float(hits[0].mean()) - float(hits[1].mean()))
     width = math.sqrt(math.log(2 / delta) / 2) * sum(1 / math.sqrt(len(h)) for h in hits)

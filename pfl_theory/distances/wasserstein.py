@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from ..errors import one_of, require
 from ..federations.measure import Measure
 from . import column_generation
 from .costs import UNIT, Costs, euclidean
-from .metrics import checked_matrix, distances_by
-from .solvers import SolverError, solve_dense
+from .metrics import checked_matrix, distances_by, real_matrix
+from .solvers import SolverError, solve_certified
 from .support import Pair, pair, whole_pixels
 
 GAP = 1e-9  # relative; what "exact" means where solvers work in floats
@@ -173,16 +173,32 @@ def wasserstein(
     >>> round(found.upper, 12), found.gap < 1e-14, round(found.tv, 12)
     (2.3, True, 0.4)
     """
-    require(bool(np.isfinite(gap) and gap > 0), f"gap = {gap}; must be a number > 0")
+    checked_gap(gap)
     if isinstance(metric, str):
         one_of("metric", metric, METRICS)
         labelled = metric == "labelled" or kappa is not None
         require(not labelled or kappa is not None, "metric = 'labelled' needs kappa=, the price of a label in the unit of the features")
-        require(kappa is None or bool(np.isfinite(kappa) and kappa > 0), f"kappa = {kappa}; must be a finite number > 0")
-        return between(pair(p, q, use_labels=labelled), float(kappa or 0.0), gap=gap)
+        return between(pair(p, q, use_labels=labelled), checked_kappa(kappa), gap=gap)
     require(kappa is None, "kappa belongs to the metric 'labelled'; a matrix or a function holds its own prices")
     given = pair(p, q, use_labels=False)
-    return _general(given, metric if callable(metric) else checked_matrix(np.asarray(metric, np.float64)), gap)
+    if callable(metric):
+        return general(given, metric, gap)
+    matrix = checked_matrix(real_matrix(metric))
+    distances_by(matrix, p.points, q.points)  # refuses numbers of points that the matrix does not have, also where mass is common
+    return general(given, matrix, gap)
+
+
+def checked_gap(gap: float) -> None:
+    """A relative gap > 0."""
+    good = isinstance(gap, (int, float, np.integer, np.floating)) and bool(np.isfinite(gap) and gap > 0)
+    require(good, f"gap = {gap!r}; must be a number > 0")
+
+
+def checked_kappa(kappa: float | None) -> float:
+    """The price of a label, > 0, or 0 where none was given."""
+    good = kappa is None or (isinstance(kappa, (int, float, np.integer, np.floating)) and bool(np.isfinite(kappa) and kappa > 0))
+    require(good, f"kappa = {kappa!r}; must be a finite number > 0")
+    return float(kappa or 0.0)
 
 
 def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
@@ -197,10 +213,7 @@ def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
     a, b = given.excess, given.deficit
     if len(a) * len(b) <= DENSE:
         c = costs.dense()
-        flow = solve_dense(a, b, c)
-        # two c-transforms over all pairs: feasible whatever the solver returned
-        u = (c - flow.v).min(1)
-        v = (c - u[:, None]).min(0)
+        flow, u, v = solve_certified(a, b, c, gap / 4)
         return _certified(given, costs, (flow.rows, flow.columns, flow.mass), u, v, "dense", 0, gap)
     if len(a) <= len(b):
         s = column_generation.solve(costs, a, b, gap / 4)
@@ -230,7 +243,7 @@ def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray]
         raise SolverError(f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}")
     anchors = given.points[given.sinks], None if given.labels is None else given.labels[given.sinks]
     potential = Potential(*anchors, given.scale, costs.kappa, -v)
-    return W1(lower, upper, share, method, potential, rounds, cost - dual <= above + below, given, flow)
+    return W1(float(lower), float(upper), share, method, potential, rounds, bool(cost - dual <= above + below), given, flow)
 
 
 def _equal(given: Pair, kappa: float) -> W1:
@@ -242,24 +255,22 @@ def _equal(given: Pair, kappa: float) -> W1:
 def _line(given: Pair) -> W1:
     """One dimension: W1 = int |F - G|, with phi' = -sign(F - G) and the monotone plan [D8.2]."""
     place = np.concatenate([given.sources, given.sinks])
-    at = given.points[place, 0].astype(np.float64) * given.scale
-    order = np.argsort(at, kind="stable")
-    at, signed = at[order], np.concatenate([given.excess, -given.deficit])[order]
-    ahead = np.cumsum(signed)[:-1]  # F - G between neighbours, in units
-    widths = np.diff(at)
+    raw = given.points[place, 0].astype(np.float64)
+    order = np.argsort(raw, kind="stable")
+    raw, signed = raw[order], np.concatenate([given.excess, -given.deficit])[order]
+    ahead = np.cumsum(signed)[:-1]  # F - G between neighbours, in units: integers
+    widths = np.diff(raw) * given.scale  # two roundings each
+    require(bool(np.isfinite(widths.sum() * given.total)), "the points are farther apart than floats reach; divide them by a common number")
     cost = math.fsum(np.abs(ahead) * widths) / given.total
-    slopes = -np.sign(ahead)
-    phi = np.concatenate([[0.0], np.cumsum(slopes * widths)])
-    # phi is 1-Lipschitz up to the rounding of its sums; every distance is a difference of two points
-    error = (len(at) + 4) * UNIT * float(np.abs(at).max() * 2) + UNIT * float(np.abs(phi).max()) * len(at)
-    share = given.moved / given.total
-    dual = math.fsum(signed * phi) / given.total
-    slack = given.slack * float(at[-1] - at[0]) / 2
+    phi = np.concatenate([[0.0], np.cumsum(-np.sign(ahead) * widths)])
+    reach = float(widths.sum())
+    share, slack = given.moved / given.total, given.slack * reach / 2
+    # phi is 1-Lipschitz up to the rounding of its running sums
+    below = share * 2 * (len(raw) + 8) * UNIT * reach + slack
+    upper, lower = cost * (1 + 8 * UNIT) + slack, max(math.fsum(signed * phi) / given.total - below, 0.0)
     # the monotone plan couples the i-th unit of excess with the i-th unit of deficit
-    rows, columns, mass = _monotone(given)
-    upper, lower = cost * (1 + 4 * UNIT) + share * 4 * UNIT * float(np.abs(at).max()) + slack, max(dual - share * error - slack, 0.0)
-    potential = Potential(at[:, None], None, 1.0, 0.0, phi)
-    return W1(lower, upper, share, "line", potential, 0, True, given, (rows, columns, mass))
+    potential = Potential(raw[:, None] * given.scale, None, 1.0, 0.0, phi)
+    return W1(lower, upper, share, "line", potential, 0, True, given, _monotone(given))
 
 
 def _monotone(given: Pair) -> tuple[NDArray, NDArray, NDArray]:
@@ -296,19 +307,17 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, mass: NDArray) -> tupl
     return left[flows][f], owners[o], mass
 
 
-def _general(given: Pair, metric: Any, gap: float) -> W1:
+def general(given: Pair, metric: Any, gap: float) -> W1:
     """A metric given as a matrix or a function, on the union of the supports."""
     points = given.points.astype(np.float64) * given.scale
-    used = np.unique(np.concatenate([given.sources, given.sinks]))
     if not given.moved:
-        return _equal(given, 0.0)
+        return replace(_equal(given, 0.0), potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric))
+    used = np.unique(np.concatenate([given.sources, given.sinks]))
     full = distances_by(metric, points[used], points[used])
     if callable(metric):
         checked_matrix(full)
     c = full[np.searchsorted(used, given.sources)[:, None], np.searchsorted(used, given.sinks)]
-    flow = solve_dense(given.excess, given.deficit, c)
-    u = (c - flow.v).min(1)
-    v = (c - u[:, None]).min(0)
+    flow, u, v = solve_certified(given.excess, given.deficit, c, gap / 4)
     share = given.moved / given.total
     upper = math.fsum(flow.mass * c[flow.rows, flow.columns]) / given.total
     lower = math.fsum(np.concatenate([given.excess * u, given.deficit * v])) / given.total
@@ -317,4 +326,4 @@ def _general(given: Pair, metric: Any, gap: float) -> W1:
         raise SolverError(f"certificate not closed: plan {upper:.12g}, potential {lower:.12g}")
     potential = Potential(points[given.sinks], None, 1.0, 0.0, -v, metric)
     ends = max(lower - rounding, 0.0), upper + rounding
-    return W1(*ends, share, "dense", potential, 0, upper - lower <= 2 * rounding, given, (flow.rows, flow.columns, flow.mass))
+    return W1(*ends, share, "dense", potential, 0, bool(upper - lower <= 2 * rounding), given, (flow.rows, flow.columns, flow.mass))
