@@ -18,12 +18,15 @@ TOLERANCE = 1e-9
 
 @pytest.fixture
 def force(monkeypatch):
-    """Solve by column generation whatever the size; returns a function that gives both results."""
+    """Solve by column generation whatever the size, without falling back; returns a function that gives this and the dense result."""
 
-    def both(p, q, *, kappa=None, gap=TOLERANCE):
-        monkeypatch.setattr(MODULE, "DENSE", 10**9)
-        dense = wasserstein(p, q, kappa=kappa)
+    def both(p, q, *, kappa=None, gap=TOLERANCE, fall_back=False):
+        with monkeypatch.context() as patch:
+            patch.setattr(MODULE, "DENSE", 10**9)
+            dense = wasserstein(p, q, kappa=kappa)
         monkeypatch.setattr(MODULE, "DENSE", 0)
+        if not fall_back:
+            monkeypatch.setattr(MODULE, "STORED", 0)
         found = wasserstein(p, q, kappa=kappa, gap=gap)
         return found, dense
 
@@ -221,20 +224,35 @@ def test_chosen_by_size(monkeypatch, rng):
 # --- far outliers: the mean distance is much larger than what moves, and the solver's tolerance is relative to the mean ---
 
 
-def with_outlier(far, m=17, n=300, seed=2):
+def with_outlier(far, m, n, weights, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(m, 3)), rng.normal(size=(n, 3))
     x[-1] += far
     y[-1] += far
-    return Measure(x), Measure(y, weights=masses(rng, n, "wild"))
+    return Measure(x, weights=masses(rng, m, weights)), Measure(y, weights=masses(rng, n, weights))
 
 
 @pytest.mark.parametrize("far", [10.0, 1e3])
-def test_an_outlier_on_both_sides(force, far):
-    agree(*force(*with_outlier(far)))
+@pytest.mark.parametrize("weights", ["uniform", "fractions", "dirichlet", "wild"])
+def test_an_outlier_on_both_sides(force, far, weights):
+    agree(*force(*with_outlier(far, 17, 200, weights, 2)))
 
 
-# --- failures are errors, never numbers ---
+@pytest.mark.parametrize("far", [1e5, 1e6, 1e7])
+@pytest.mark.parametrize("weights", ["uniform", "fractions", "one"])
+def test_a_very_far_outlier_on_both_sides(force, far, weights):
+    """Relative to what moves, POT's tolerance and the rounding of distances grow with the distance of the outlier; no error, no wrong end."""
+    for seed in range(6):
+        for m, n in ((20, 20), (60, 60), (17, 200)):
+            found, dense = force(*with_outlier(far, m, n, weights, seed), fall_back=True)
+            for one in (found, dense):
+                # weights that are not fractions are rounded to 2^-46, at the price of the farthest distance
+                assert one.gap <= TOLERANCE * one.upper + (2e-12 if weights == "one" else 1e-13) * far
+            assert found.lower <= dense.upper
+            assert dense.lower <= found.upper
+
+
+# --- failures are errors, or the dense problem is solved where it fits ---
 
 
 def test_too_few_rounds_is_an_error(force, monkeypatch, rng):
@@ -262,6 +280,19 @@ def test_a_solver_that_fails(force, monkeypatch, fault, rng):
 
     monkeypatch.setattr(ot, "emd", emd)
     with pytest.raises(SolverError, match="result code 3" if fault == "result code" else "does not have the given marginals"):
+        force(p, q)
+
+
+def test_falls_back_to_the_dense_problem_where_it_fits(force, monkeypatch, rng):
+    p, q = (Measure(z) for z in cloud(rng, 20, 50, 3, "normal"))
+
+    def fails(costs, a, b, gap):
+        raise SolverError("no luck")
+
+    monkeypatch.setattr(column_generation, "solve", fails)
+    found, dense = force(p, q, fall_back=True)
+    assert (found.method, found.upper, found.lower) == ("dense", dense.upper, dense.lower)
+    with pytest.raises(SolverError, match="no luck"):
         force(p, q)
 
 

@@ -225,6 +225,17 @@ def test_t11_points_without_mass():
     assert found.gap < 1e-12
 
 
+def test_negative_costs_make_a_feasible_problem_infeasible():
+    """Why column generation gives POT distances, never reduced costs that may be negative."""
+    rows, columns = np.array([0, 1, 2, 3, 1, 2, 3]), np.array([0, 1, 2, 3, 0, 1, 2])  # the diagonal is a plan
+    costs, ones = -np.array([0.27, 0.04, 0.02, 813.27, 0.91, 606.64, 0.73]), np.ones(4)
+    codes = [
+        quietly(lambda c=c: ot.emd(ones, ones, coo_array((c, (rows, columns)), shape=(4, 4)), log=True))[0][1]["result_code"]
+        for c in (costs, costs + 1000)  # the same problem, each plan dearer by 4000
+    ]
+    assert codes == [0, 1]
+
+
 # --- duals, potentials ---
 
 

@@ -216,7 +216,6 @@ def _newton(arcs: Arcs, u: NDArray, a: NDArray, b: NDArray) -> NDArray:
 def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: float) -> Solution:
     """Network simplex on few arcs, all arcs priced, violated ones added, until the certified gap closes."""
     m, n = len(a), len(b)
-    total = float(a.sum())
     best, low, margin, third = np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n)
     kernels.best_arcs(arcs.starts, arcs.rows, arcs.costs, u, best, low, margin, third)
     settled = _settle(np.where(best >= 0, arcs.rows[best], -1), margin, a, b)
@@ -245,10 +244,7 @@ def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: f
             np.concatenate([costs[loose], stair_costs]),
             int(free.sum()),
         )
-        at = u[active], np.where(np.isfinite(low), low, 0.0)[free]
-        # reduced costs: POT's tolerance is absolute, and these are small where the plan goes
-        flow = solve_sparse(left[active], b[free], part.rows, part.column(), part.costs - at[0][part.rows] - at[1][part.column()])
-        flow = flow._replace(u=flow.u + at[0])
+        flow = solve_sparse(left[active], b[free], part.rows, part.column(), part.costs)
         value = float(b[stays] @ home_cost[stays]) + float(
             flow.mass @ (passes.costs.arcs(active[flow.rows], np.flatnonzero(free)[flow.columns]) / passes.unit)
         )
@@ -285,7 +281,7 @@ def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: f
         )
         home[released] = -1
         u, low = trial, v
-    raise SolverError(f"{MOST_ROUNDS} rounds left a relative gap of {(top - bottom) / total / top:.3g}, above {gap:g}")
+    raise SolverError(f"{MOST_ROUNDS} rounds left a relative gap of {(top - bottom) / top:.3g}, above {gap:g}")
 
 
 def _worst(rows: NDArray, columns: NDArray, costs: NDArray, u: NDArray, v: NDArray) -> tuple[NDArray, NDArray, NDArray]:

@@ -14,7 +14,7 @@ from ..errors import require
 
 UNIT = 2.0**-53
 STORED = 2**29  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
-DIRECT = 32  # features up to which differences are squared one by one; beyond, products of matrices are faster
+DIRECT, DIRECT_WORK = 32, 2e7  # up to so many features, or multiplications in all, differences are squared one by one; beyond, products are faster
 PIXELS_AT_ONCE = 256  # 256 * 255^2 < 2^24: sums of products of so many 8-bit pixels are exact in float32
 BLOCK = 2**21  # pairs computed at once
 NEAR = 1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
@@ -148,7 +148,7 @@ def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArr
     require(bool(np.isfinite(scale)), "the points are larger than floats can square; divide them by a common number")
     radius = scale * 2 * max(norms) if x.dtype != np.uint8 else scale * 255 * math.sqrt(p)
     arc_error = error = (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius  # sums of 8-bit integers are exact, only the root rounds
-    if x.dtype != np.uint8 and p > DIRECT:
+    if x.dtype != np.uint8 and not by_differences(len(x), len(y), p):
         # Gram: |error of d^2| <= (p + 6) UNIT (|x| + |y|)^2; what is not computed again has d >= sqrt(NEAR / 2) (|x| + |y|)
         error += (p + 6) / math.sqrt(NEAR / 2) * UNIT * scale * sum(norms)
     whole = np.zeros(len(x), np.int64), np.zeros(len(y), np.int64)
@@ -160,6 +160,11 @@ def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArr
     return Costs(x, y, scale, *whole, kappa, squared, error + 2 * UNIT * kappa, arc_error + 2 * UNIT * kappa, radius + kappa)
 
 
+def by_differences(m: int, n: int, p: int) -> bool:
+    """Whether m x n distances in p features are few enough for differences, which lose no digits."""
+    return p <= DIRECT or m * n * p <= DIRECT_WORK
+
+
 def squared_distances(x: NDArray, y: NDArray) -> NDArray:
     """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64."""
     m, n = len(x), len(y)
@@ -169,7 +174,7 @@ def squared_distances(x: NDArray, y: NDArray) -> NDArray:
     out = np.empty((m, n))
     size = max(1, min(-(-n // 4), BLOCK // max(m, 1)))
     pieces = [(k, min(k + size, n)) for k in range(0, n, size)]
-    if x.shape[1] <= DIRECT:
+    if by_differences(m, n, x.shape[1]):
         over_users(lambda _, first, last: squared_differences(x, y[first:last], out[:, first:last]), pieces)
         return out
     nx, ny = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)

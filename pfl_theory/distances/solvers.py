@@ -81,7 +81,7 @@ def solve_sparse(a: NDArray, b: NDArray, rows: NDArray, columns: NDArray, costs:
 
     # explicit zeros are arcs too: coo_array of triplets keeps them, coo_array of a matrix would drop them
     arcs = coo_array((costs, (rows, columns)), shape=(len(a), len(b)))
-    plan, log = _emd(a, b, arcs, float(np.abs(costs).mean()))
+    plan, log = _emd(a, b, arcs, float(costs.mean()))
     moved = plan.data != 0
     return _checked(a, b, plan.row[moved].astype(np.int64), plan.col[moved].astype(np.int64), plan.data[moved], log)
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import one_of, require
 from ..federations.measure import Measure
 from . import column_generation
-from .costs import UNIT, Costs, euclidean
+from .costs import STORED, UNIT, Costs, euclidean
 from .metrics import checked_matrix, distances_by, real_matrix
 from .solvers import SolverError, solve_certified
 from .support import Pair, pair, whole_pixels
@@ -212,9 +212,22 @@ def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
     costs = euclidean(x, y, scale=given.scale, labels=labels, kappa=kappa)
     a, b = given.excess, given.deficit
     if len(a) * len(b) <= DENSE:
-        c = costs.dense()
-        flow, u, v = solve_certified(a, b, c, gap / 4)
-        return _certified(given, costs, (flow.rows, flow.columns, flow.mass), u, v, "dense", 0, gap)
+        return _dense(given, costs, gap)
+    try:
+        return _sparse(given, costs, gap)
+    except SolverError:  # a far outlier: the mean distance is much larger than what is moved, and POT's tolerance is relative to the mean
+        if 8 * len(a) * len(b) > STORED:
+            raise
+        return _dense(given, costs, gap)
+
+
+def _dense(given: Pair, costs: Costs, gap: float) -> W1:
+    flow, u, v = solve_certified(given.excess, given.deficit, costs.dense(), gap / 4)
+    return _certified(given, costs, (flow.rows, flow.columns, flow.mass), u, v, "dense", 0, gap)
+
+
+def _sparse(given: Pair, costs: Costs, gap: float) -> W1:
+    a, b = given.excess, given.deficit
     if len(a) <= len(b):
         s = column_generation.solve(costs, a, b, gap / 4)
         return _certified(given, costs, (s.rows, s.columns, s.mass), s.u, s.v, "sparse", s.rounds, gap)
