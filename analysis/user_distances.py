@@ -10,7 +10,7 @@ CHOICES = {
     **_users.CHOICES,
     "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1 and 1; at 10^6 as a control without difference",
 }
-SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1": "Dirichlet 1", "dirichlet 1000000": "no difference"}
+SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1000000": "no difference", "dirichlet 1": "Dirichlet 1"}
 
 
 def grid(scale):

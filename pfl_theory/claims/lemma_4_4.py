@@ -1,0 +1,118 @@
+"""Lemma 4.4: gradients of the F_i are close where gradients and Hessians of the f_i are.
+
+=======  =================================================================================  =============================================
+version  (1/n) sum ||grad F_i - grad F||^2 is at most                                       tight
+=======  =================================================================================  =============================================
+paper    3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, alpha <= 1/L                              no: at most 5/12 of it is reached
+sharp    ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, every alpha                         as gamma_G / B -> 0, for every alpha L <= 1
+=======  =================================================================================  =============================================
+
+gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.3. Judged at points w of piecewise users.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..losses.piecewise import Curve, Piecewise
+from ..problems.problem import Problem
+from .claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
+from .claim import Hypothesis as Condition
+from .data_side import of_rounding, squared_spread
+from .instance import Instance
+from .interval import UNIT
+from .on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, heterogeneity, meta_gradient_error, points_of, random_curves
+
+SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.4, as transcribed"
+
+
+def paper_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
+    """3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2."""
+    return 3 * (B * alpha * gamma_H) ** 2 + 192 * gamma_G**2
+
+
+def sharp_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
+    """((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2."""
+    return ((1 + alpha * L) ** 2 * gamma_G + alpha * B * gamma_H) ** 2
+
+
+def _sides(formula):  # type: ignore[no-untyped-def]
+    def sides(instance: Instance) -> Sides:
+        curves, alpha = curves_of(instance), instance.alpha
+        points = points_of(instance)
+        gradients = np.array([instance.problem.meta_gradient(np.array([w]), alpha)[:, 0] for w in points])
+        spread = ((gradients - gradients.mean(1, keepdims=True)) ** 2).mean(1)
+        lhs = squared_spread(float(spread.max()), meta_gradient_error(curves, alpha, float(np.abs(points).max())), len(curves))
+        L, B = bound(instance, "L"), bound(instance, "B")
+        gamma_g, gamma_h = heterogeneity(instance.problem)
+        value = formula(alpha, L, B, gamma_g, gamma_h)
+        # the roots of 192 and of 3 bound how errors of gamma_G, gamma_H and B move the root of the right side
+        moved = 14 * 2 * gradient_error(curves) + 2 * alpha * B * 2 * hessian_error(curves) + 2 * alpha * gamma_h * gradient_error(curves)
+        return Sides(lhs, of_rounding(value, 2 * moved * value**0.5 + moved**2 + 64 * UNIT * value), "points")
+
+    return sides
+
+
+def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016) -> Instance:
+    """Two users of curvature -L whose gradients differ by 2 gamma_G; one has a spike of 2 gamma_H where both adapt from. Needs gamma_H <= L."""
+    rho, eps = 1e8, 1e-4 * gamma_G
+    middle = B - (1 + alpha * L) * gamma_G - L**2 / (2 * rho)
+    w = alpha * (middle + gamma_H * eps / 2) / (1 + alpha * L)
+    low, high = -alpha * gamma_G, max(w, alpha * gamma_G) + 2 * eps
+    ends = L / rho
+    plain = Curve([low - ends, low, high, high + ends], [0.0, -L, -L, 0.0], 0.0, middle + gamma_G)
+    spiked = Curve([low - ends, low, w - eps, w, w + eps, high, high + ends], [0.0, -L, -L, -L + 2 * gamma_H, -L, -L, 0.0], 0.0, middle - gamma_G)
+    problem = Problem.from_functions(**Piecewise([plain, spiked]).functions())
+    return Instance(problem, alpha, np.array([[w]]), "two users, one with a spike")
+
+
+def _large_alpha() -> Instance:
+    return Instance(witness().problem, 1.25, np.array([[0.4]]), "witness, alpha = 1.25/L")
+
+
+def reached(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016) -> float:
+    """The left side of the witness in closed form: both users' f' are linear where they are looked at, but for the area of half a spike."""
+    eps = 1e-4 * gamma_G
+    middle = B - (1 + alpha * L) * gamma_G - L**2 / 2e8
+    w = alpha * (middle + gamma_H * eps / 2) / (1 + alpha * L)
+    slopes = (middle + gamma_G - L * w, middle - gamma_G - L * w + gamma_H * eps)
+    after = [start - L * (w - alpha * slope) for start, slope in zip((middle + gamma_G, middle - gamma_G), slopes, strict=True)]
+    return ((1 + alpha * L) * after[0] - (1 + alpha * L - 2 * alpha * gamma_H) * after[1]) ** 2 / 4
+
+
+REACHED = {form: reached() / form(1.0, 1.0, 1.0, 0.001, 0.016) for form in (paper_bound, sharp_bound)}
+CONSTANTS = has_constants("L", "B")
+SMALL_STEP = Condition("alpha <= 1/L", alpha_at_most_one_over_curvature)
+
+CLAIMS = (
+    Claim(
+        name="lemma-4.4",
+        version="paper",
+        form="",
+        title="Heterogeneity of the meta-gradients",
+        statement="(1/n) sum ||grad F_i - grad F||^2 <= gamma_F^2 = 3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, for alpha in [0, 1/L]",
+        source=SOURCE,
+        tight=False,
+        known_ratio=REACHED[paper_bound],
+        hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP),
+        sides=_sides(paper_bound),
+        witness=witness,
+        draw=random_curves,
+        cases=(Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),),
+    ),
+    Claim(
+        name="lemma-4.4",
+        version="sharp",
+        form="",
+        title="Heterogeneity of the meta-gradients, sharp",
+        statement="(1/n) sum ||grad F_i - grad F||^2 <= ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, for every alpha >= 0",
+        source="docs/theory.md, section 9.3",
+        tight=True,
+        known_ratio=REACHED[sharp_bound],
+        hypotheses=(ON_CURVES, CONSTANTS),
+        sides=_sides(sharp_bound),
+        witness=witness,
+        draw=random_curves,
+        cases=(Case("large-alpha", _large_alpha, "HOLDS"),),
+    ),
+)
