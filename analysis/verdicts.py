@@ -17,7 +17,7 @@ def grid(scale):
     from pfl_theory.federations import handwritten_source
 
     # all versions of a statement in one cell: they share instances, and the constants of images take a while
-    random = 100 if scale == "quick" else 2000
+    random = 100 if scale == "quick" else 500
     return [{"statement": name, "random": random, "source": handwritten_source()} for name in claims.names()]
 
 

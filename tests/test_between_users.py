@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 
 from pfl_theory import Federation, Measure
 from pfl_theory.datasets import digits
-from pfl_theory.distances import UserDistances, all_pairs, between_users, label_shift_w1, to_average, total_variation, wasserstein
+from pfl_theory.distances import (
+    UserDistances,
+    all_pairs,
+    between_users,
+    label_shift_w1,
+    to_average,
+    total_variation,
+    total_variation_fraction,
+    wasserstein,
+)
 from pfl_theory.errors import InputError
 from pfl_theory.federations import by_class, dirichlet, finite_support, location, paper_split
 
@@ -146,12 +156,16 @@ def test_total_variation_against_measures(n_classes):
     found = between_users(fed, tv=True)
     assert found.name == "TV"
     for i in range(5):
-        assert found.average_upper[i] == pytest.approx(total_variation(fed[i], fed.mixture()), abs=1e-14)
+        assert found.average_upper[i] == pytest.approx(total_variation(fed[i], fed.mixture()), abs=1e-12)
         for j in range(5):
-            assert found.pairs_upper[i, j] == pytest.approx(total_variation(fed[i], fed[j]), abs=1e-14)
-    assert np.array_equal(found.pairs_lower, found.pairs_upper)
+            if i != j:  # weights that are not fractions: ends about the value
+                exact = total_variation_fraction(fed[i], fed[j])
+                assert Fraction(found.pairs_lower[i, j]) <= exact <= Fraction(found.pairs_upper[i, j])
+    assert (found.pairs_upper - found.pairs_lower).max() <= 1e-12
+    whole = all_pairs(finite_support(n_users=5, n_points=8, dim=2, weights="uniform"), tv=True)
+    assert np.array_equal(whole.pairs_lower, whole.pairs_upper), "fractions are exact"
     features = all_pairs(Federation(fed.x, None, fed.weights, fed.offsets), tv=True)
-    assert (features.pairs_upper <= found.pairs_upper + 1e-15).all()
+    assert (features.pairs_lower <= found.pairs_upper).all()
     if n_classes:
         assert (features.pairs_upper < found.pairs_upper - 1e-3).any(), "labels count"
 

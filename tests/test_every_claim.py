@@ -34,7 +34,7 @@ def test_control_is_violated(claim):
 @every
 def test_random_instances_hold(claim):
     rng = generator(0, "test", claim.name, claim.version, claim.form)
-    for _ in range(300):
+    for _ in range(100):  # the analysis `verdicts` judges more
         verdict = claim.judge(claim.draw(rng))
         assert verdict.outcome == "HOLDS", verdict
 
@@ -49,7 +49,7 @@ def test_named_cases_come_out_as_expected(claim):
         verdict = claim.judge(instance)
         assert verdict.outcome == case.expected, verdict
         assert verdict.reason.endswith(".")
-        assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE")
+        assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
 
 
 @every

@@ -94,6 +94,8 @@ class OnPoints:
 
     mass: NDArray  # (n, k)
     atoms: Problem  # one user a point
+    imbalance: float  # largest |sum of a user's weights - 1|
+    most_rows: int
 
     @property
     def tv_to_average(self) -> NDArray:
@@ -104,6 +106,19 @@ class OnPoints:
     def tv_pairs(self) -> NDArray:
         """TV(p_i, p_j), shape (n, n)."""
         return 0.5 * np.stack([np.abs(row - self.mass).sum(1) for row in self.mass])
+
+    @property
+    def tv_error(self) -> float:
+        """Bound of the error of every TV: weights add up over a user's rows and over users, and are divided by their sums in the statement."""
+        return self.imbalance + (self.most_rows + len(self.mass) + 4) * UNIT
+
+    def mean_square(self) -> Interval:
+        """M = (1/n) sum TV(p_i, p)^2."""
+        return squared_spread(float((self.tv_to_average**2).mean()), self.tv_error, self.mass.size)
+
+    def hidden(self, largest: float, dim: int) -> float:
+        """What rounding can hide of TV times diameter, for vectors of norm up to `largest` (docs/theory.md, section 8.3)."""
+        return largest * (self.mass.size * SIGN + 3 * self.tv_error + 16 * (dim + 8) * UNIT)
 
     def gradients(self, w: NDArray) -> NDArray:
         """g_w(z) of every point, shape (k, d)."""
@@ -127,7 +142,7 @@ def on_points(problem: Problem) -> OnPoints:
     first = np.full(k, -1)
     first[base.ids[::-1]] = np.arange(len(fed.x))[::-1]
     atoms = Federation(fed.x[first], None if fed.y is None else fed.y[first], np.ones(k), np.arange(k + 1), fed.scale, name=f"points of {fed.name}")
-    return OnPoints(mass, Problem(problem.loss, atoms))
+    return OnPoints(mass, Problem(problem.loss, atoms), _imbalance(fed), int(fed.sizes.max()))
 
 
 @functools.lru_cache(maxsize=32)
@@ -148,8 +163,14 @@ def w1_pairs(fed: Federation, kappa: float | None) -> UserDistances:
 def gradient_error(instance: Instance, largest: float, w: NDArray) -> float:
     """Bound of the rounding error of a computed gradient of a user or a point (docs/theory.md, section 4.2)."""
     fed = instance.problem.federation
-    count = int(fed.sizes.max()) + instance.problem.dim + 64
-    return 2 * count * UNIT * (largest + bound(instance, "L_datum") * (float(np.linalg.norm(w)) + _extent(fed)))
+    count = int(fed.sizes.max()) + instance.problem.dim + fed.n_users + 64
+    numbers = 2 * count * UNIT * (largest + bound(instance, "L_datum") * (float(np.linalg.norm(w)) + _extent(fed)))
+    return numbers + 1.01 * _imbalance(fed) * largest
+
+
+def _imbalance(fed: Federation) -> float:
+    """Weights may sum to 1 + 1e-9; the statements are about weights divided by their sums."""
+    return float(np.abs(np.add.reduceat(fed.weights, fed.offsets[:-1]) - 1.0).max())
 
 
 def _extent(fed: Federation) -> float:
@@ -186,13 +207,13 @@ def hessian_spread(instance: Instance, w: NDArray) -> Interval:
     return squared_spread(float((norms**2).mean()), hessian_error(instance, w), h.size)
 
 
-def hessian_error(instance: Instance, w: NDArray) -> float:
+def hessian_error(instance: Instance, w: NDArray, third: float | None = None) -> float:
     """Bound of the rounding error of a computed Hessian in operator norm (docs/theory.md, section 4.3; d columns, and the eigenvalues)."""
     fed = instance.problem.federation
     d = instance.problem.dim
-    count = int(fed.sizes.max()) + d + 64
-    curvature, third = bound(instance, "L_datum"), bound(instance, "rho")
-    return 8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed)))
+    count = int(fed.sizes.max()) + d + fed.n_users + 64
+    curvature, third = bound(instance, "L_datum"), bound(instance, "rho") if third is None else third
+    return 8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed))) + 1.01 * _imbalance(fed) * curvature
 
 
 def worst_point(instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]]) -> Sides:
@@ -200,8 +221,12 @@ def worst_point(instance: Instance, sides_at: Callable[[NDArray], tuple[Interval
     if instance.points is None:
         raise InputError(f"instance {instance.name!r}: no points; give one or more w")
     found = [sides_at(w) for w in instance.points]
-    lhs, rhs = max(found, key=lambda pair: pair[0].middle / pair[1].middle if pair[1].middle > 0 else float(pair[0].middle > 0))
-    return Sides(lhs, rhs, "points")
+
+    def closeness(pair: tuple[Interval, Interval]) -> tuple[bool, float]:
+        lhs, rhs = pair
+        return lhs.lower > rhs.upper, lhs.middle / rhs.middle if rhs.middle > 0 else float(lhs.middle > 0)
+
+    return Sides(*max(found, key=closeness), "points")
 
 
 def scaled(square: float, distances: Interval, operations: int) -> Interval:

@@ -39,12 +39,12 @@ def sides(instance: Instance) -> Sides:
 
 def witness() -> Instance:
     """f'' a triangle of height -1 at 0, f'(0) = 1: 0 adapts onto -1, where |f'| = B = 3/2 peaks while |f''(0)| = L."""
-    curve = Curve([-2.0, -1.0, 0.0, 1.0], [0.0, 0.0, -1.0, 0.0], 0.0, 1.0)
+    curve = Curve(np.array([-2.0, -1.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0, 0.0]), 0.0, 1.0)
     return Instance(Problem.from_functions(**Piecewise([curve]).functions()), 1.0, np.zeros((1, 1)), "a triangle of curvature")
 
 
 def _linear() -> Instance:
-    curve = Curve([-1.0, 1.0], [0.0, 0.0], 0.0, 1.0)
+    curve = Curve(np.array([-1.0, 1.0]), np.zeros(2), 0.0, 1.0)
     return Instance(Problem.from_functions(**Piecewise([curve]).functions()), 1.0, np.zeros((1, 1)), "linear user: no Hessian, no bias")
 
 

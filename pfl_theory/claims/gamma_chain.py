@@ -45,8 +45,8 @@ def paper_sides(instance: Instance) -> Sides:
     """gamma_G^2(w) against min(4 M, 1) B^2."""
     data = on_points(instance.problem)
     largest = bound(instance, "B_datum")
-    m = float((data.tv_to_average**2).mean())
-    right = scaled(largest**2, exact_interval(min(4 * m, 1.0), data.mass.size), 8)
+    m = data.mean_square().times(4.0)
+    right = scaled(largest**2, m if m.middle <= 1.0 else exact_interval(1.0, 0), 64 + instance.problem.dim)
     return worst_point(instance, lambda w: (gradient_spread(instance, w, largest), right))
 
 
@@ -60,7 +60,7 @@ def sharp_sides(instance: Instance) -> Sides:
         every = np.arange(len(g))
         largest = float(np.linalg.norm(g, axis=1).max())
         square = min(diameter(g, every, every) ** 2 * min(to_average, pairs), enclosing_radius(g) ** 2, largest**2)
-        error = gradient_error(instance, largest, w)
+        error = gradient_error(instance, largest, w) + data.hidden(largest, instance.problem.dim)
         return gradient_spread(instance, w, largest), squared_spread(square, error, data.mass.size + g.shape[1])
 
     return worst_point(instance, at)

@@ -71,7 +71,7 @@ def _hessian_free(instance: Instance) -> str | None:
 
 def witness() -> Instance:
     """f'' = |x| near 0, looked at from 0: the curvature grows on both sides at the rate rho."""
-    curve = Curve([-4.0, -2.0, 0.0, 2.0, 4.0], [0.0, 2.0, 0.0, 2.0, 0.0], 0.0, 1.0)
+    curve = Curve(np.array([-4.0, -2.0, 0.0, 2.0, 4.0]), np.array([0.0, 2.0, 0.0, 2.0, 0.0]), 0.0, 1.0)
     problem = Problem.from_functions(**Piecewise([curve]).functions())
     return Instance(problem, 0.25, np.zeros((1, 1)), "curvature |x|", PerFedAvg(alpha=0.25, beta=0.1, variant="hessian-free", delta=0.5))
 

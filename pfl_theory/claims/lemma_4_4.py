@@ -60,8 +60,13 @@ def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float =
     w = alpha * (middle + gamma_H * eps / 2) / (1 + alpha * L)
     low, high = -alpha * gamma_G, max(w, alpha * gamma_G) + 2 * eps
     ends = L / rho
-    plain = Curve([low - ends, low, high, high + ends], [0.0, -L, -L, 0.0], 0.0, middle + gamma_G)
-    spiked = Curve([low - ends, low, w - eps, w, w + eps, high, high + ends], [0.0, -L, -L, -L + 2 * gamma_H, -L, -L, 0.0], 0.0, middle - gamma_G)
+    plain = Curve(np.array([low - ends, low, high, high + ends]), np.array([0.0, -L, -L, 0.0]), 0.0, middle + gamma_G)
+    spiked = Curve(
+        np.array([low - ends, low, w - eps, w, w + eps, high, high + ends]),
+        np.array([0.0, -L, -L, -L + 2 * gamma_H, -L, -L, 0.0]),
+        0.0,
+        middle - gamma_G,
+    )
     problem = Problem.from_functions(**Piecewise([plain, spiked]).functions())
     return Instance(problem, alpha, np.array([[w]]), "two users, one with a spike")
 

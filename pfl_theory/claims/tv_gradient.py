@@ -33,10 +33,8 @@ from .claim import Case, Claim, Sides, bound, has_constants
 from .data_side import (
     IN_BALL,
     ON_DATA,
-    SIGN,
     SOURCE,
     diameter,
-    exact_interval,
     gradient_error,
     gradient_spread,
     on_points,
@@ -58,9 +56,8 @@ BOUNDED: tuple[tuple[type[Loss], dict[str, object]], ...] = (
 def paper_sides(instance: Instance) -> Sides:
     """gamma_G^2(w) against 4 B^2 M."""
     data = on_points(instance.problem)
-    m = exact_interval(float((data.tv_to_average**2).mean()), data.mass.size)
     largest = bound(instance, "B_datum")
-    right = scaled(4 * largest**2, m, 8)
+    right = scaled(4 * largest**2, data.mean_square(), 64 + instance.problem.dim)
     return worst_point(instance, lambda w: (gradient_spread(instance, w, largest), right))
 
 
@@ -75,7 +72,7 @@ def sharp_sides(instance: Instance) -> Sides:
         reach = np.array([diameter(g, *data.sides(i)) for i in range(len(data.mass))])
         square = float(((data.tv_to_average * reach) ** 2).mean())
         with_pairs = float(diameter(g, np.arange(len(g)), np.arange(len(g))) ** 2 * (data.tv_pairs**2).mean() / 2)
-        hidden = largest * data.mass.size * SIGN
+        hidden = data.hidden(largest, instance.problem.dim)
         return gradient_spread(instance, w, largest), squared_spread(min(square, with_pairs), error + hidden, data.mass.size)
 
     return worst_point(instance, at)

@@ -33,10 +33,7 @@ from .data_side import (
     IN_BALL,
     MOST_PAIRS,
     ON_DATA,
-    SIGN,
     SOURCE,
-    OnPoints,
-    exact_interval,
     hessian_error,
     hessian_spread,
     on_points,
@@ -51,19 +48,15 @@ CONVEX: tuple[tuple[type[Loss], dict[str, object]], ...] = ((LogCosh, {}), (Logi
 MOST_DIM = 600  # d x d eigenvalues of every user
 
 
-def _mean_square(data: OnPoints):  # type: ignore[no-untyped-def]
-    return exact_interval(float((data.tv_to_average**2).mean()), data.mass.size)
-
-
 def paper_sides(instance: Instance) -> Sides:
     """gamma_H^2(w) against 4 L^2 M."""
-    right = scaled(4 * bound(instance, "L_datum") ** 2, _mean_square(on_points(instance.problem)), 8)
+    right = scaled(4 * bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim)
     return worst_point(instance, lambda w: (_left(instance, w), right))
 
 
 def convex_sides(instance: Instance) -> Sides:
     """gamma_H^2(w) against L^2 M."""
-    right = scaled(bound(instance, "L_datum") ** 2, _mean_square(on_points(instance.problem)), 8)
+    right = scaled(bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim)
     return worst_point(instance, lambda w: (_left(instance, w), right))
 
 
@@ -75,8 +68,9 @@ def sharp_sides(instance: Instance) -> Sides:
         h = data.atoms.hessian(w)
         reach = np.array([diameter(h, *data.sides(i)) for i in range(len(data.mass))])
         square = float(((data.tv_to_average * reach) ** 2).mean())
-        hidden = float(np.abs(h).max()) * h.shape[1] * data.mass.size * SIGN
-        return _left(instance, w), squared_spread(square, hessian_error(instance, w) + hidden, data.mass.size + h.size)
+        hidden = data.hidden(float(np.abs(h).max()) * h.shape[1], 0)
+        error = hessian_error(instance, w, data.atoms.constants()["rho"].bound("rho"))
+        return _left(instance, w), squared_spread(square, error + hidden, data.mass.size + h.size)
 
     return worst_point(instance, at)
 

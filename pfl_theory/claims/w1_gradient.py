@@ -69,7 +69,7 @@ def paper_sides(instance: Instance) -> Sides:
     fed = instance.problem.federation
     found = w1_to_average(fed, best.kappa)
     m = interval(found.M, rounding=found.closed)
-    right = scaled(best.lip.bound("lip_gradient_z") ** 2, m, 64)
+    right = scaled(best.lip.bound("lip_gradient_z") ** 2, m, 64 + fed.n_users + fed.n_features + instance.problem.dim)
     return worst_point(instance, lambda w: (gradient_spread(instance, w, _largest(instance, w)), right))
 
 
@@ -82,7 +82,8 @@ def sharp_sides(instance: Instance) -> Sides:
         average, pairs = w1_to_average(fed, best.kappa), w1_pairs(fed, best.kappa)
         forms = [interval(average.M, rounding=average.closed), interval(pairs.P, rounding=pairs.closed)]
         lesser = min(forms, key=lambda side: side.middle)
-        return gradient_spread(instance, w, _largest(instance, w)), scaled(best.lip.bound("lip_gradient_z") ** 2, lesser, 64)
+        operations = 64 + fed.n_users + fed.n_features + instance.problem.dim
+        return gradient_spread(instance, w, _largest(instance, w)), scaled(best.lip.bound("lip_gradient_z") ** 2, lesser, operations)
 
     return worst_point(instance, at)
 

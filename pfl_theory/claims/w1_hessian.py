@@ -40,7 +40,7 @@ def _sides(instance: Instance, kappa: float | None) -> Sides:
     fed = instance.problem.federation
     found = w1_to_average(fed, kappa)
     m = interval(found.M, rounding=found.closed)
-    right = scaled(bound(instance, "lip_hessian_z") ** 2, m, 64)
+    right = scaled(bound(instance, "lip_hessian_z") ** 2, m, 64 + fed.n_users + fed.n_features + instance.problem.dim)
     return worst_point(instance, lambda w: (hessian_spread(instance, w), right))
 
 

@@ -177,7 +177,8 @@ def measured(
     def one(k: int) -> tuple[float, float, bool]:
         given = make(k)
         if tv:
-            return given.moved / given.total, given.moved / given.total, True
+            value = given.moved / given.total
+            return max(value - given.slack / 2, 0.0), min(value + given.slack / 2, 1.0), True
         found = between(given, float(kappa or 0.0), gap=gap)
         return found.lower, found.upper, found.closed
 

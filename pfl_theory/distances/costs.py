@@ -155,9 +155,10 @@ def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArr
     if labels is not None:
         codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
         whole = codes[: len(x)].astype(np.int64), codes[len(x) :].astype(np.int64)
+    priced = UNIT * (radius + 2 * kappa) if kappa else 0.0  # one more sum
     bytes_needed = len(x) * len(y) * (4 if x.dtype == np.uint8 else 8)
     squared = squared_distances(x, y) if bytes_needed <= STORED else None
-    return Costs(x, y, scale, *whole, kappa, squared, error + 2 * UNIT * kappa, arc_error + 2 * UNIT * kappa, radius + kappa)
+    return Costs(x, y, scale, *whole, kappa, squared, error + priced, arc_error + priced, radius + kappa)
 
 
 def by_differences(m: int, n: int, p: int) -> bool:

@@ -93,7 +93,7 @@ def integer_masses(*weights: NDArray) -> tuple[list[NDArray], int, float]:
             return [m // divisor for m in masses], total // divisor, 0.0
     masses, slack = [], 0.0
     for w in weights:
-        share = w / w.sum()
+        share = w / math.fsum(w)
         m = np.rint(share * MOST_UNITS).astype(np.int64)
         excess = int(m.sum()) - MOST_UNITS
         order = np.argsort(-m, kind="stable")
@@ -188,6 +188,13 @@ class Pair:
         """Mass that must move: total times the total variation distance."""
         return int(self.excess.sum())
 
+    def diameter(self, kappa: float = 0.0) -> float:
+        """Upper bound of the distance between any two points of both measures, where rounded weights make it count; else 0."""
+        if not self.slack:
+            return 0.0
+        x = self.points[np.unique(np.concatenate([self.ids_p, self.ids_q]))].astype(np.float64)
+        return 2 * self.scale * math.hypot(*np.abs(x - x[0]).max(0).tolist()) * (1 + 1e-9) + kappa
+
     @property
     def common_points(self) -> int:
         """Points that carry mass in both measures."""
@@ -228,6 +235,10 @@ def pair_on(points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDAr
     (ids_p, weights_p), (ids_q, weights_q) = p, q
     (mass_p, mass_q), total, slack = integer_masses(weights_p, weights_q)
     more = (np.bincount(ids_p, mass_p, len(points)) - np.bincount(ids_q, mass_q, len(points))).astype(np.int64)
+    if slack:  # only the difference of the measures counts, point by point
+        a, b = (np.bincount(ids, w / math.fsum(w), len(points)) for ids, w in (p, q))
+        most = max(int(np.bincount(ids).max()) for ids in (ids_p, ids_q))
+        slack = float(np.abs(a - b - more / total).sum()) + (most + 4) * 2.0**-52
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
     return Pair(ids_p, ids_q, mass_p, mass_q, points, labels, scale, total, slack, sources, sinks, more[sources], -more[sinks])
 

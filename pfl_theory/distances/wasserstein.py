@@ -248,7 +248,7 @@ def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray]
     # products and sums of the dual value are rounded once each; potentials are differences of distances
     size = (math.fsum(a * np.abs(u)) + math.fsum(b * np.abs(v))) / given.total
     spread = 4 * UNIT * (costs.farthest + float(np.abs(u).max()) + float(np.abs(v).max()))
-    moved_by_rounding = given.slack * costs.farthest / 2  # weights that are not fractions were rounded [D4.2]
+    moved_by_rounding = given.slack * given.diameter(costs.kappa) / 2  # weights that are not fractions were rounded, at all points [D4.2]
     above = 4 * UNIT * cost + share * costs.arc_error + moved_by_rounding
     below = 4 * UNIT * size + share * (costs.error + spread) + moved_by_rounding
     lower, upper = max(dual - below, 0.0), cost + above
@@ -262,7 +262,8 @@ def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray]
 def _equal(given: Pair, kappa: float) -> W1:
     none = np.zeros(0, np.int64)
     anchors = given.points[:1], None if given.labels is None else given.labels[:1]
-    return W1(0.0, 0.0, 0.0, "equal", Potential(*anchors, given.scale, kappa, np.zeros(1)), 0, True, given, (none, none, none))
+    upper = given.slack * given.diameter(kappa) / 2
+    return W1(0.0, upper, 0.0, "equal", Potential(*anchors, given.scale, kappa, np.zeros(1)), 0, True, given, (none, none, none))
 
 
 def _line(given: Pair) -> W1:
@@ -272,12 +273,16 @@ def _line(given: Pair) -> W1:
     order = np.argsort(raw, kind="stable")
     raw, signed = raw[order], np.concatenate([given.excess, -given.deficit])[order]
     ahead = np.cumsum(signed)[:-1]  # F - G between neighbours, in units: integers
-    widths = np.diff(raw) * given.scale  # two roundings each
-    require(bool(np.isfinite(widths.sum() * given.total)), "the points are farther apart than floats reach; divide them by a common number")
+    with np.errstate(over="ignore"):
+        widths = np.diff(raw) * given.scale  # two roundings each
+        finite = bool(np.isfinite(widths.sum() * given.total))
+    require(finite, "the points are farther apart than floats reach; divide them by a common number")
     cost = math.fsum(np.abs(ahead) * widths) / given.total
     phi = np.concatenate([[0.0], np.cumsum(-np.sign(ahead) * widths)])
     reach = float(widths.sum())
-    share, slack = given.moved / given.total, given.slack * reach / 2
+    share = given.moved / given.total
+    # rounded weights, at all points; a pixel's value is rounded once
+    slack = given.slack * given.diameter() / 2 + (share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0)
     # phi is 1-Lipschitz up to the rounding of its running sums
     below = share * 2 * (len(raw) + 8) * UNIT * reach + slack
     upper, lower = cost * (1 + 8 * UNIT) + slack, max(math.fsum(signed * phi) / given.total - below, 0.0)
@@ -323,19 +328,21 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, mass: NDArray) -> tupl
 def general(given: Pair, metric: Any, gap: float) -> W1:
     """A metric given as a matrix or a function, on the union of the supports."""
     points = given.points.astype(np.float64) * given.scale
-    if not given.moved:
-        return replace(_equal(given, 0.0), potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric))
-    used = np.unique(np.concatenate([given.sources, given.sinks]))
-    full = distances_by(metric, points[used], points[used])
+    moved = np.concatenate([given.sources, given.sinks])
+    used = np.unique(np.concatenate([given.ids_p, given.ids_q]) if given.slack else moved)  # rounded weights count at all points
+    full = distances_by(metric, points[used], points[used]) if len(used) else np.zeros((1, 1))
     if callable(metric):
         checked_matrix(full)
+    if not given.moved:
+        upper = given.slack * float(full.max()) / 2
+        return replace(_equal(given, 0.0), upper=upper, potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric))
     c = full[np.searchsorted(used, given.sources)[:, None], np.searchsorted(used, given.sinks)]
     flow, u, v = solve_certified(given.excess, given.deficit, c, gap / 4)
     share = given.moved / given.total
     upper = math.fsum(flow.mass * c[flow.rows, flow.columns]) / given.total
     lower = math.fsum(np.concatenate([given.excess * u, given.deficit * v])) / given.total
     rounding = 8 * UNIT * share * float(c.max() + np.abs(u).max() + np.abs(v).max()) + given.slack * float(full.max()) / 2
-    if upper - lower > gap * upper + rounding:
+    if not upper - lower <= gap * upper + rounding:  # also where a potential is NaN
         raise SolverError(f"certificate not closed: plan {upper:.12g}, potential {lower:.12g}")
     potential = Potential(points[given.sinks], None, 1.0, 0.0, -v, metric)
     ends = max(lower - rounding, 0.0), upper + rounding
