@@ -62,7 +62,7 @@ def text_of(value: Any) -> str:
         return ""
     if isinstance(value, (list, tuple)):
         return canonical_json(value)
-    return repr(value) if isinstance(value, float) else str(value)
+    return repr(float(value)) if isinstance(value, float) else str(value)  # a NumPy float shows its type otherwise
 
 
 def csv_text(rows: Sequence[Row]) -> str:
