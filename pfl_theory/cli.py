@@ -60,7 +60,9 @@ def judge(
     version: str = typer.Option("paper", help="paper (as transcribed), sharp or corrected"),
     form: str = typer.Option("", help="A form's name, such as one-dimensional"),
     instance: str = typer.Option("witness", help="A named instance, random:N, or a file written by Instance.save"),
-    control: bool = typer.Option(False, "--control", help="Multiply the right side by 0.99 of the known ratio: must come out VIOLATED"),
+    control: bool = typer.Option(
+        False, "--control", help="Right side times 0.99 of the ratio known for this instance: must come out VIOLATED"
+    ),
     expect: str = typer.Option("", help="Exit with 1 unless this is the outcome"),
     seed: int = typer.Option(0, help="Seed of random instances"),
     as_json: bool = JSON,
@@ -72,7 +74,7 @@ def judge(
         one_of("--expect", expect, claims.OUTCOMES)
     claim = claims.get(name, version, form)
     if control:
-        verdict = claim.control()
+        verdict = claim.control(claim.case(instance))
     elif instance.startswith("random:"):
         count = instance.removeprefix("random:")
         if not count.isdigit() or int(count) < 1:

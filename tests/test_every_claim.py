@@ -20,10 +20,14 @@ every = pytest.mark.parametrize("claim", ALL, ids=IDS)
 @every
 def test_witness_reaches_the_known_ratio(claim):
     verdict = claim.judge()
-    assert verdict.outcome == "HOLDS"
+    assert verdict.outcome == claim.expected
     assert verdict.ratio == pytest.approx(claim.known_ratio, rel=1e-9)
-    assert claim.known_ratio >= 0.99 or (claim.version == "paper" and not claim.tight)  # a witness worth the name; a transcribed form may be loose
-    assert verdict.attained == (claim.known_ratio == 1.0)
+    if claim.expected == "VIOLATED":  # a transcribed statement that its witness refutes
+        assert claim.version == "paper"
+        assert claim.known_ratio > 1
+    else:
+        assert claim.known_ratio >= 0.99 or not claim.tight  # a witness worth the name; only a form that is not tight may be loose
+        assert verdict.attained == (claim.known_ratio == 1.0)
 
 
 @every
@@ -33,10 +37,15 @@ def test_control_is_violated(claim):
 
 @every
 def test_random_instances_hold(claim):
+    if claim.draw is None:
+        assert claim.expected == "VIOLATED"
+        with pytest.raises(InputError, match="refutes"):
+            claims.judge_random(claim, 1)
+        return
     rng = generator(0, "test", claim.name, claim.version, claim.form)
     for _ in range(100):  # the analysis `verdicts` judges more
         verdict = claim.judge(claim.draw(rng))
-        assert verdict.outcome == "HOLDS", verdict
+        assert verdict.outcome == ("INCONCLUSIVE" if claim.open_constant else "HOLDS"), verdict
 
 
 @every
@@ -49,6 +58,9 @@ def test_named_cases_come_out_as_expected(claim):
         verdict = claim.judge(instance)
         assert verdict.outcome == case.expected, verdict
         assert verdict.reason.endswith(".")
+        if case.ratio is not None:
+            assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
+            assert claim.control(case).outcome == "VIOLATED"
         assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
 
 
@@ -72,7 +84,7 @@ def test_rows_have_the_columns_of_the_table(claim):
         assert set(claims.COLUMNS) - set(row) <= {"scale"}
         assert row["outcome"] == row["expected"], row
         assert row["command"].startswith(f"pfl-theory judge {claim.name} --version {claim.version}")
-    assert sum(row["control"] != 1.0 for row in rows) == 1
+    assert sum(row["control"] != 1.0 for row in rows) == 1 + sum(case.ratio is not None for case in claim.cases)
 
 
 def test_claims_are_distinct_and_found_by_name():

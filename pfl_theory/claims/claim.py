@@ -25,6 +25,7 @@ class Sides:
     rhs: Interval
     scope: str  # "points" or "all w"
     level: float | None = None  # confidence level of sampled sides; None where nothing is sampled
+    note: str = ""  # a sentence for the reason: where it was judged, or how many are judged together
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Case:
     make: Callable[[], Instance]
     expected: str
     needs: str = "nothing"  # a data set, where one is used
+    ratio: float | None = None  # what lhs / rhs is known to be here: the case then has a control row of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +116,15 @@ class Claim:
     hypotheses : tuple of Hypothesis
     sides : callable Instance -> Sides
     witness : callable () -> Instance
-    draw : callable numpy Generator -> Instance
-        A random instance, for tests and searches.
+    draw : callable numpy Generator -> Instance, or None
+        A random instance, for tests and searches; None for a statement that its witness refutes.
     cases : tuple of Case
         Further named instances.
+    expected : str
+        Outcome on the witness: VIOLATED for a transcribed statement that it refutes.
+    open_constant : str
+        Name of a constant that the statement leaves open, ``O(1)``. It is judged as 1: where that is too small the outcome is VIOLATED, elsewhere
+        INCONCLUSIVE, and the ratio is the smallest constant that covers the instance. Such a statement never HOLDS.
     """
 
     name: str
@@ -131,8 +138,10 @@ class Claim:
     hypotheses: tuple[Hypothesis, ...]
     sides: Callable[[Instance], Sides]
     witness: Callable[[], Instance]
-    draw: Callable[[np.random.Generator], Instance]
+    draw: Callable[[np.random.Generator], Instance] | None
     cases: tuple[Case, ...] = field(default=())
+    expected: str = "HOLDS"
+    open_constant: str = ""
 
     @property
     def control_factor(self) -> float:
@@ -163,18 +172,23 @@ class Claim:
         lhs, rhs = found.lhs, found.rhs if factor == 1.0 else found.rhs.times(factor)
         outcome, reason, attained = compare(lhs, rhs)
         ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
+        if self.open_constant and outcome == "HOLDS":
+            outcome, reason = "INCONCLUSIVE", f"{self.open_constant} = {max(ratio, 0.0):.6g} covers this instance; the statement names no constant."
+        reason = f"{reason} {found.note}".rstrip()
         return Verdict(
             **where, outcome=outcome, reason=reason, lhs=lhs, rhs=rhs, ratio=ratio, attained=attained, scope=found.scope, level=found.level
         )
 
-    def control(self) -> Verdict:
-        """The witness against a right side that is too small: must come out VIOLATED."""
-        return self.judge(factor=self.control_factor)
+    def control(self, case: Case | None = None) -> Verdict:
+        """The witness (or a case whose ratio is known) against a right side that is too small: must come out VIOLATED."""
+        if case is None or case.ratio is None:
+            return self.judge(factor=self.control_factor)
+        return self.judge(case.make(), factor=0.99 * case.ratio)
 
     def case(self, name: str) -> Case:
         """A named instance; ``witness`` is the witness."""
         if name == "witness":
-            return Case("witness", self.witness, "HOLDS")
+            return Case("witness", self.witness, self.expected)
         for case in self.cases:
             if case.name == name:
                 return case

@@ -15,14 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import losses
-from ..algorithms.algorithm import Algorithm
+from ..algorithms.algorithm import Algorithm, as_dict
+from ..algorithms.baselines import FedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
+from ..losses.noise import FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..sweeps.files import canonical_json, write_text
 
+ALGORITHMS: dict[str, Any] = {"PerFedAvg": PerFedAvg, "FedAvg": FedAvg}  # those that statements are about
 INLINE_NUMBERS = 20_000  # a federation larger than this goes to an npz beside the instance
 
 
@@ -43,6 +47,12 @@ class Instance:
         Where the statement is about a run.
     ball : tuple (radius, center or None), optional
         Read the assumptions on this ball; the points must lie in it.
+    rounds : int, optional
+        K, where the statement is about a run.
+    w0 : ndarray, shape (d,), optional
+        First model of a run; 0 when absent.
+    runs : int, optional
+        Judge a run by this many runs of the algorithm itself instead of exact expectations.
     """
 
     problem: Problem
@@ -51,6 +61,9 @@ class Instance:
     name: str = "given"
     algorithm: Algorithm | None = None
     ball: tuple[float, NDArray | None] | None = None
+    rounds: int | None = None
+    w0: NDArray | None = None
+    runs: int | None = None
 
     def __post_init__(self) -> None:
         require(bool(np.isfinite(self.alpha) and self.alpha >= 0), f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0")
@@ -63,6 +76,15 @@ class Instance:
             require(len(p) > 0, f"instance {self.name!r}: no points; an empty instance cannot be judged")
             require(bool(np.isfinite(p).all()), f"instance {self.name!r}: points contain NaN or infinity")
             object.__setattr__(self, "points", p)
+        for name in ("rounds", "runs"):
+            count = getattr(self, name)
+            whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+            require(count is None or bool(whole and count >= 1), f"instance {self.name!r}: {name} = {count!r}; must be an integer >= 1")
+        if self.w0 is not None:
+            start = np.atleast_1d(np.asarray(self.w0, dtype=np.float64))
+            require(start.shape == (self.problem.dim,), f"instance {self.name!r}: w0 has shape {start.shape}; must be ({self.problem.dim},)")
+            require(bool(np.isfinite(start).all()), f"instance {self.name!r}: w0 contains NaN or infinity")
+            object.__setattr__(self, "w0", start)
 
     @functools.cached_property
     def constants(self) -> Mapping[str, Constant]:
@@ -96,10 +118,9 @@ class Instance:
         else:
             raise InputError(f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold")
         ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
-        write_text(
-            target,
-            canonical_json({"format": 1, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem}) + "\n",
-        )
+        algorithm = None if self.algorithm is None else as_dict(self.algorithm)
+        whole = {"format": 2, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem, "algorithm": algorithm}
+        write_text(target, canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs}) + "\n")
         return target
 
     @classmethod
@@ -117,7 +138,8 @@ class Instance:
             data = json.loads(target.read_text(encoding="utf-8"))
             given = data["problem"]
             if "piecewise" in given:
-                family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]])
+                noise = FiniteNoise.from_data(given["noise"]) if given.get("noise") else None
+                family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]], noise)
                 problem = Problem.from_functions(**family.functions())
             else:
                 keywords = dict(given["loss"])
@@ -127,13 +149,22 @@ class Instance:
                 )
                 problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
-            return cls(
-                problem, data["alpha"], None if data.get("points") is None else np.array(data["points"]), data.get("name", target.stem), ball=ball
-            )
+            points, w0 = (None if data.get(name) is None else np.array(data[name]) for name in ("points", "w0"))
+            run = {"algorithm": _algorithm(data.get("algorithm"), target), "rounds": data.get("rounds"), "w0": w0, "runs": data.get("runs")}
+            return cls(problem, data["alpha"], points, data.get("name", target.stem), ball=ball, **run)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{target}: not an instance ({type(error).__name__}: {error}); expected JSON written by Instance.save") from error
+
+
+def _algorithm(given: Any, path: Path) -> Algorithm | None:
+    if given is None:
+        return None
+    keywords = dict(given)
+    name = keywords.pop("algorithm")
+    require(name in ALGORITHMS, f"{path}: algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name](**keywords)
 
 
 def _federation(given: Any, folder: Path) -> Federation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..errors import DataMissingError
+from ..errors import DataMissingError, InputError
 from ..seeds import generator
 from .claim import Case, Claim, Verdict
 
@@ -32,25 +32,34 @@ def command(claim: Claim, case: str, *, control: bool = False, seed: int = 0) ->
 def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[str, Any]]:
     """Rows of a claim: witness, control, named instances, and the worst of `random` random instances."""
     rows = [
-        _row(claim.judge(), "witness", "HOLDS", command(claim, "witness")),
+        _row(claim.judge(), "witness", claim.expected, command(claim, "witness")),
         _row(claim.control(), "witness", "VIOLATED", command(claim, "witness", control=True)),
     ]
     for case in claim.cases:
         rows.append(_judged_case(claim, case))
-    if random:
+        if case.ratio is not None:
+            rows.append(_row(claim.control(case), case.name, "VIOLATED", command(claim, case.name, control=True)))
+    if random and claim.draw is not None:
         worst = judge_random(claim, random, seed)
-        rows.append(_row(worst, "random", "HOLDS", command(claim, f"random:{random}", seed=seed)))
+        rows.append(_row(worst, "random", _on_random(claim), command(claim, f"random:{random}", seed=seed)))
     return rows
 
 
 def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
     """The verdict with the largest ratio among `count` random instances; any that does not hold comes first."""
+    if claim.draw is None:
+        raise InputError(f"{claim.name} ({claim.version}): its witness refutes it, so no random instances are drawn; judge a named instance")
     rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
     verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
-    worst = max(verdicts, key=lambda v: (v.outcome != "HOLDS", v.ratio))
-    return dataclasses.replace(
-        worst, instance=f"worst of {count} random", reason=f"{sum(v.outcome == 'HOLDS' for v in verdicts)} of {count} hold; the worst: {worst.reason}"
-    )
+    good = _on_random(claim)
+    worst = max(verdicts, key=lambda v: (v.outcome != good, v.ratio))
+    so_many = f"{sum(v.outcome == good for v in verdicts)} of {count} {'hold' if good == 'HOLDS' else 'are ' + good}"
+    return dataclasses.replace(worst, instance=f"worst of {count} random", reason=f"{so_many}; the worst: {worst.reason}")
+
+
+def _on_random(claim: Claim) -> str:
+    """What is expected of every random instance."""
+    return "INCONCLUSIVE" if claim.open_constant else "HOLDS"
 
 
 def _judged_case(claim: Claim, case: Case) -> dict[str, Any]:

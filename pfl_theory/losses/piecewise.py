@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..constants import Constant
 from ..errors import require
+from .noise import FiniteNoise
 
 UNIT = 2.0**-53
 OPERATIONS = 1024  # roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
@@ -185,6 +186,7 @@ class Piecewise:
     """
 
     curves: Sequence[Curve]
+    noise: FiniteNoise | None = None  # of one datum; every user draws its own data from this law
 
     def __post_init__(self) -> None:
         require(len(self.curves) > 0, "Piecewise: no users; give one Curve each")
@@ -196,6 +198,11 @@ class Piecewise:
         def each(name: str, w: NDArray) -> NDArray:
             return np.array([getattr(c, name)(w[i])[0] for i, c in enumerate(curves)])
 
+        if self.noise is None:
+            sigma_g = sigma_h = Constant.exact(np.zeros(len(curves)), "no data, no noise")
+        else:
+            sigma_g = Constant.upper(np.full(len(curves), self.noise.sigma_G), "covariance of the data, largest slopes of their shapes")
+            sigma_h = Constant.upper(np.full(len(curves), self.noise.sigma_H), "covariance of the data, largest curvatures of their shapes")
         return {
             "value": lambda w: each("value", w),
             "gradient": lambda w: each("gradient", w)[:, None],
@@ -207,9 +214,10 @@ class Piecewise:
                 "B": Constant.exact([c.steepest for c in curves], "max |f'| over nodes and zeros of f''"),
                 "L": Constant.exact([c.curvature for c in curves], "max |f''| over nodes"),
                 "rho": Constant.exact([c.third for c in curves], "largest slope of f''"),
-                "sigma_G": Constant.exact(np.zeros(len(curves)), "no data, no noise"),
-                "sigma_H": Constant.exact(np.zeros(len(curves)), "no data, no noise"),
+                "sigma_G": sigma_g,
+                "sigma_H": sigma_h,
             },
+            "noise": None if self.noise is None else self.noise.sampler(),
             "meta_smoothness": self.meta_smoothness,
             "origin": self,
         }

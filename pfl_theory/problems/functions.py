@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,9 @@ from numpy.typing import NDArray
 
 from ..constants import Constant
 from ..errors import InputError, require
+from ..losses.noise import Noise
 
 PointFunction = Callable[[NDArray], NDArray]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Additive zero-mean noise of one datum's gradient and Hessian; a batch of D draws is off by its mean.
-
-    Attributes
-    ----------
-    gradient : callable (rng, w (n, d)) -> (n, d), optional
-        Noise of the gradient at one datum, independent over users.
-    hvp : callable (rng, w (n, d), v (n, d)) -> (n, d), optional
-        Noise of the Hessian at one datum times v.
-    """
-
-    gradient: Callable[[np.random.Generator, NDArray], NDArray] | None = None
-    hvp: Callable[[np.random.Generator, NDArray, NDArray], NDArray] | None = None
 
 
 class FunctionOracle:

@@ -1,0 +1,185 @@
+"""Noise of functions that are not given by rows: any sampler, or finitely many data, whose batches can be enumerated.
+
+Finite noise in one variable is l(w; z) = f(w) + sum_k c_{z,k} S_k(w): the variances of Assumption 4 are exact, or proved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import require
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Additive zero-mean noise of one datum's gradient and Hessian; a batch of D draws is off by its mean.
+
+    Attributes
+    ----------
+    gradient : callable (rng, w (n, d)) -> (n, d), optional
+        Noise of the gradient at one datum, independent over users.
+    hvp : callable (rng, w (n, d), v (n, d)) -> (n, d), optional
+        Noise of the Hessian at one datum times v.
+    """
+
+    gradient: Callable[[np.random.Generator, NDArray], NDArray] | None = None
+    hvp: Callable[[np.random.Generator, NDArray, NDArray], NDArray] | None = None
+
+
+@dataclass(frozen=True)
+class Flat:
+    """S'(w) = 1: noise that does not depend on w."""
+
+    def slope(self, w: NDArray) -> NDArray:
+        """S'(w)."""
+        return np.ones_like(w)
+
+    def curvature(self, w: NDArray) -> NDArray:
+        """S''(w)."""
+        return np.zeros_like(w)
+
+    @property
+    def suprema(self) -> tuple[float, float]:
+        """sup |S'| and sup |S''|, or bounds of them."""
+        return 1.0, 0.0
+
+
+@dataclass(frozen=True)
+class Sine:
+    """S'(w) = eps sin((w - center)/eps): Hessian noise at almost no gradient noise."""
+
+    center: float
+    eps: float
+
+    def slope(self, w: NDArray) -> NDArray:
+        """S'(w)."""
+        return np.asarray(self.eps * np.sin((w - self.center) / self.eps))
+
+    def curvature(self, w: NDArray) -> NDArray:
+        """S''(w)."""
+        return np.asarray(np.cos((w - self.center) / self.eps))
+
+    @property
+    def suprema(self) -> tuple[float, float]:
+        """sup |S'| and sup |S''|."""
+        return self.eps, 1.0
+
+
+@dataclass(frozen=True)
+class Bump:
+    """S'(w) = (1 - ((w - center)/radius)^2)^3 inside the radius, 0 outside: twice differentiable noise of bounded support."""
+
+    center: float
+    radius: float
+
+    def slope(self, w: NDArray) -> NDArray:
+        """S'(w)."""
+        return np.maximum(1.0 - ((w - self.center) / self.radius) ** 2, 0.0) ** 3
+
+    def curvature(self, w: NDArray) -> NDArray:
+        """S''(w)."""
+        t = (w - self.center) / self.radius
+        return -6.0 * t * np.maximum(1.0 - t**2, 0.0) ** 2 / self.radius
+
+    @property
+    def suprema(self) -> tuple[float, float]:
+        """sup |S'| = 1; sup |S''| = 96 / (25 sqrt(5) radius), at t = 1/sqrt(5), rounded up."""
+        return 1.0, 1.7174 / self.radius
+
+
+SHAPES = {"flat": Flat, "sine": Sine, "bump": Bump}
+
+
+@dataclass(frozen=True, eq=False)
+class FiniteNoise:
+    """m equally likely data of every user, datum z adding sum_k coefficients[z, k] S_k(w) to its loss.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (m, k)
+        Columns of mean zero, so that the average loss stays f.
+    shapes : sequence of Flat, Sine or Bump
+    weights : ndarray, shape (m,), optional
+        Probabilities; equal when absent.
+
+    Examples
+    --------
+    >>> noise = FiniteNoise([[-0.5], [0.5]], [Flat()])
+    >>> noise.sigma_G, noise.sigma_H
+    (0.5, 0.0)
+    """
+
+    coefficients: NDArray
+    shapes: Sequence[Flat | Sine | Bump]
+    weights: NDArray | None = None
+
+    def __post_init__(self) -> None:
+        c = np.asarray(self.coefficients, dtype=np.float64)
+        require(c.ndim == 2 and c.shape[1] == len(self.shapes), f"FiniteNoise: coefficients {c.shape} for {len(self.shapes)} shapes; give (m, k)")
+        m = len(c)
+        p = np.full(m, 1.0 / m) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+        require(p.shape == (m,) and bool((p > 0).all()) and abs(p.sum() - 1) < 1e-9, "FiniteNoise: weights must be m positive numbers that sum to 1")
+        require(bool(np.isfinite(c).all()), "FiniteNoise: coefficients contain NaN or infinity")
+        mean = np.abs(p @ c)
+        require(bool((mean <= 1e-12 * (1e-300 + np.abs(c).max(0))).all()), f"FiniteNoise: coefficients have mean {mean.max():.3g}; it must be zero")
+        object.__setattr__(self, "coefficients", c)
+        object.__setattr__(self, "weights", p)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether all data are equally likely (needed to draw without replacement)."""
+        return bool(np.ptp(np.asarray(self.weights)) <= 1e-12)
+
+    def gradients(self, w: NDArray) -> NDArray:
+        """Noise of every datum's gradient at points w, shape w.shape + (m,)."""
+        return np.stack([s.slope(w) for s in self.shapes], axis=-1) @ self.coefficients.T
+
+    def hessians(self, w: NDArray) -> NDArray:
+        """Noise of every datum's second derivative at points w, shape w.shape + (m,)."""
+        return np.stack([s.curvature(w) for s in self.shapes], axis=-1) @ self.coefficients.T
+
+    def _deviation(self, which: int) -> float:
+        covariance = np.abs((self.coefficients.T * self.weights) @ self.coefficients)
+        top = np.array([s.suprema[which] for s in self.shapes])
+        return math.sqrt(float(top @ covariance @ top))
+
+    @property
+    def sigma_G(self) -> float:  # noqa: N802 - the paper's symbol
+        """sup_w of the standard deviation of a datum's gradient: exact for one shape, a bound for several."""
+        return self._deviation(0)
+
+    @property
+    def sigma_H(self) -> float:  # noqa: N802 - the paper's symbol
+        """sup_w of the standard deviation of a datum's second derivative: exact for one shape but `Bump`, else a bound."""
+        return self._deviation(1)
+
+    def sampler(self) -> Noise:
+        """One datum a draw, for algorithms."""
+
+        def draw(rng: np.random.Generator, size: int) -> NDArray:
+            return rng.choice(len(self.coefficients), size=size, p=self.weights)
+
+        def gradient(rng: np.random.Generator, w: NDArray) -> NDArray:
+            return self.gradients(w[:, 0])[np.arange(len(w)), draw(rng, len(w))][:, None]
+
+        def hvp(rng: np.random.Generator, w: NDArray, v: NDArray) -> NDArray:
+            return self.hessians(w[:, 0])[np.arange(len(w)), draw(rng, len(w))][:, None] * v
+
+        return Noise(gradient, hvp)
+
+    def as_data(self) -> dict[str, object]:
+        """Plain data, for an instance's file."""
+        names = {kind: name for name, kind in SHAPES.items()}
+        shapes = [{"shape": names[type(s)], **vars(s)} for s in self.shapes]
+        return {"coefficients": self.coefficients, "weights": self.weights, "shapes": shapes}
+
+    @classmethod
+    def from_data(cls, data: dict) -> FiniteNoise:
+        """From what :meth:`as_data` gave."""
+        shapes = [SHAPES[s["shape"]](**{k: v for k, v in s.items() if k != "shape"}) for s in data["shapes"]]
+        return cls(np.array(data["coefficients"]), shapes, np.array(data["weights"]))  # type: ignore[arg-type]
