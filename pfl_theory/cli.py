@@ -60,9 +60,7 @@ def judge(
     version: str = typer.Option("paper", help="paper (as transcribed), sharp or corrected"),
     form: str = typer.Option("", help="A form's name, such as one-dimensional"),
     instance: str = typer.Option("witness", help="A named instance, random:N, or a file written by Instance.save"),
-    control: bool = typer.Option(
-        False, "--control", help="Right side times 0.99 of the ratio known for this instance: must come out VIOLATED"
-    ),
+    control: bool = typer.Option(False, "--control", help="Right side times 0.99 of the ratio known for this instance: must come out VIOLATED"),
     expect: str = typer.Option("", help="Exit with 1 unless this is the outcome"),
     seed: int = typer.Option(0, help="Seed of random instances"),
     as_json: bool = JSON,
