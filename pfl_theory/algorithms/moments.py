@@ -171,6 +171,22 @@ def _steps(algorithm: Algorithm) -> tuple[float, float, int, str]:
     return 0.0, algorithm.beta, algorithm.local_steps, "exact"
 
 
+def directions(users: QuadraticUsers, alpha: Any, variant: str) -> tuple[Any, Any, Any]:
+    """Hessians of F_i, the matrices Lambda_i of the mean direction Lambda_i (w - c_i), and the covariance of the direction, in any numbers.
+
+    ``plain`` steps along grad f_i, whatever F is.
+    """
+    a, own = users.A, users.A - alpha * (users.A @ users.A)  # A J
+    smooth = own - alpha * (users.A @ own)  # J A J
+    if variant == "plain":
+        return smooth, a, users.outer
+    q = users.outer + alpha * alpha * (a @ users.inner @ a)
+    if variant == "first-order":
+        return smooth, own, q
+    half = q - alpha * (a @ q)
+    return smooth, smooth, half - alpha * (half @ a)
+
+
 class _Maps(NamedTuple):
     """What a local step t does to mean and covariance of w_k."""
 
@@ -190,16 +206,13 @@ def recursion(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, va
     alpha, beta : number
     tau, m, rounds : int
         Local steps, users a round, rounds.
-    variant : {"exact", "first-order"}
+    variant : {"exact", "first-order", "plain"}
     w0 : ndarray, shape (d,)
     """
     n, d = users.c.shape
     p = _share(n - m, m * (n - 1), users.c.dtype) if n > 1 else 0 * beta
     one = np.eye(d).astype(users.c.dtype) if users.c.dtype.kind != "O" else _identity(d)
-    j = one - alpha * users.A
-    smooth = j @ users.A @ j  # of the objective F
-    q = users.outer + alpha * alpha * (users.A @ users.inner @ users.A)
-    step, q = (smooth, j @ q @ j) if variant == "exact" else (users.A @ j, q)
+    smooth, step, q = directions(users, alpha, variant)
     maps = _local_maps(one - beta * step, users.c, beta * beta * q, tau)
     objective = smooth.sum(0) / n
     pull = (smooth @ users.c[..., None])[..., 0].sum(0) / n
@@ -299,10 +312,7 @@ def stationary(users: QuadraticUsers, algorithm: Algorithm) -> tuple[NDArray, ND
     m = participants(algorithm.participation, n)  # type: ignore[attr-defined]
     p = (n - m) / (m * (n - 1)) if n > 1 else 0.0
     one = np.eye(d)
-    j = one - alpha * users.A
-    smooth = j @ users.A @ j
-    q = users.outer + alpha * alpha * (users.A @ users.inner @ users.A)
-    step, q = (smooth, j @ q @ j) if variant == "exact" else (users.A @ j, q)
+    smooth, step, q = directions(users, alpha, variant)
     last = _local_maps(one - beta * step, users.c, beta * beta * q, tau)[-1]
     flat = last.p_away.reshape(n, d * d)
     second = (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)

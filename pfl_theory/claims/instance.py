@@ -53,6 +53,8 @@ class Instance:
         First model of a run; 0 when absent.
     runs : int, optional
         Judge a run by this many runs of the algorithm itself instead of exact expectations.
+    epsilon : float, optional
+        Accuracy asked for, where the statement is about rates.
     """
 
     problem: Problem
@@ -64,6 +66,7 @@ class Instance:
     rounds: int | None = None
     w0: NDArray | None = None
     runs: int | None = None
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         require(bool(np.isfinite(self.alpha) and self.alpha >= 0), f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0")
@@ -80,6 +83,8 @@ class Instance:
             count = getattr(self, name)
             whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
             require(count is None or bool(whole and count >= 1), f"instance {self.name!r}: {name} = {count!r}; must be an integer >= 1")
+        good = self.epsilon is None or bool(np.isfinite(self.epsilon) and self.epsilon > 0)
+        require(good, f"instance {self.name!r}: epsilon = {self.epsilon!r}; must be a finite number > 0")
         if self.w0 is not None:
             start = np.atleast_1d(np.asarray(self.w0, dtype=np.float64))
             require(start.shape == (self.problem.dim,), f"instance {self.name!r}: w0 has shape {start.shape}; must be ({self.problem.dim},)")
@@ -120,7 +125,7 @@ class Instance:
         ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
         algorithm = None if self.algorithm is None else as_dict(self.algorithm)
         whole = {"format": 2, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem, "algorithm": algorithm}
-        write_text(target, canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs}) + "\n")
+        write_text(target, canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs, "epsilon": self.epsilon}) + "\n")
         return target
 
     @classmethod
@@ -150,7 +155,13 @@ class Instance:
                 problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
             points, w0 = (None if data.get(name) is None else np.array(data[name]) for name in ("points", "w0"))
-            run = {"algorithm": _algorithm(data.get("algorithm"), target), "rounds": data.get("rounds"), "w0": w0, "runs": data.get("runs")}
+            run = {
+                "algorithm": _algorithm(data.get("algorithm"), target),
+                "rounds": data.get("rounds"),
+                "w0": w0,
+                "runs": data.get("runs"),
+                "epsilon": data.get("epsilon"),
+            }
             return cls(problem, data["alpha"], points, data.get("name", target.stem), ball=ball, **run)
         except InputError:
             raise

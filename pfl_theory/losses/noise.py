@@ -5,6 +5,7 @@ Finite noise in one variable is l(w; z) = f(w) + sum_k c_{z,k} S_k(w): the varia
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ class Flat:
         return np.zeros_like(w)
 
     @property
-    def suprema(self) -> tuple[float, float]:
-        """sup |S'| and sup |S''|, or bounds of them."""
-        return 1.0, 0.0
+    def suprema(self) -> tuple[float, float, float]:
+        """Suprema of |S'|, |S''| and of the next derivative."""
+        return 1.0, 0.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Sine:
         return np.asarray(np.cos((w - self.center) / self.eps))
 
     @property
-    def suprema(self) -> tuple[float, float]:
-        """sup |S'| and sup |S''|."""
-        return self.eps, 1.0
+    def suprema(self) -> tuple[float, float, float]:
+        """Suprema of |S'|, |S''| and of the next derivative."""
+        return self.eps, 1.0, 1.0 / self.eps
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,12 @@ class Bump:
         return -6.0 * t * np.maximum(1.0 - t**2, 0.0) ** 2 / self.radius
 
     @property
-    def suprema(self) -> tuple[float, float]:
-        """sup |S'| = 1; sup |S''| = 96 / (25 sqrt(5) radius), at t = 1/sqrt(5), rounded up."""
-        return 1.0, 1.7174 / self.radius
+    def suprema(self) -> tuple[float, float, float]:
+        """Suprema of |S'|: 1; of |S''|: 96/(25 sqrt 5)/radius, at t = 1/sqrt 5, rounded up; of the next derivative: 6/radius^2, at 0."""
+        return 1.0, 1.7174 / self.radius, 6.0 / self.radius**2
 
 
+MOST_BATCHES = 100_000
 SHAPES = {"flat": Flat, "sine": Sine, "bump": Bump}
 
 
@@ -157,6 +159,33 @@ class FiniteNoise:
     def sigma_H(self) -> float:  # noqa: N802 - the paper's symbol
         """sup_w of the standard deviation of a datum's second derivative: exact for one shape but `Bump`, else a bound."""
         return self._deviation(1)
+
+    def largest(self, which: int) -> float:
+        """Bound of the noise of one datum: of its gradient (0), of its second (1) or third derivative (2)."""
+        top = np.array([s.suprema[which] for s in self.shapes])
+        return float((np.abs(self.coefficients) @ top).max())
+
+    def batch(self, size: int, *, replace: bool = True) -> FiniteNoise:
+        """The law of a batch's mean: finitely many values again, one a multiset (or a subset, without replacement) of the data.
+
+        Examples
+        --------
+        >>> FiniteNoise([[-1.0], [1.0]], [Flat()]).batch(2).coefficients.ravel().tolist()
+        [-1.0, 0.0, 1.0]
+        """
+        m = len(self.coefficients)
+        if not replace:
+            require(self.is_uniform and size <= m, f"a batch of {size} without replacement needs at least {size} equally likely data; there are {m}")
+            chosen = np.array(list(itertools.combinations(range(m), size)))
+            means, p = self.coefficients[chosen].mean(1), np.full(len(chosen), 1.0 / len(chosen))
+        else:
+            count = math.comb(m + size - 1, size)
+            require(count <= MOST_BATCHES, f"a batch of {size} from {m} data has {count} values; at most {MOST_BATCHES} are enumerated")
+            chosen = np.array(list(itertools.combinations_with_replacement(range(m), size)))
+            counts = np.stack([(chosen == z).sum(1) for z in range(m)], axis=1)
+            ways = np.array([math.factorial(size) / math.prod(math.factorial(int(c)) for c in row) for row in counts])
+            means, p = counts @ self.coefficients / size, ways * np.prod(np.asarray(self.weights) ** counts, axis=1)
+        return FiniteNoise(means - p @ means, self.shapes, p / p.sum())
 
     def sampler(self) -> Noise:
         """One datum a draw, for algorithms."""

@@ -1,0 +1,379 @@
+"""Both sides' ingredients for statements about a run: exact expectations on the left, constants with their standing on the right.
+
+`exact_run` finds the exact route: quadratic users (or piecewise users that provably stay where they are quadratic) by recursion, other
+piecewise users by enumeration. `exact_terms` are the abstract hypotheses (A) to (D) with the run's own numbers; `assumption_terms` use nothing but
+the constants of Assumptions 1 to 5.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms.algorithm import participants
+from ..algorithms.baselines import FedAvg
+from ..algorithms.long_runs import long_run
+from ..algorithms.moments import QuadraticUsers
+from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..balls import UNIT, Ball
+from ..errors import InputError, require
+from ..losses.piecewise import Piecewise
+from ..losses.quadratic import Quadratic
+from ..losses.row_moments import user_rows
+from ..problems.problem import Problem
+from .claim import Hypothesis, bound
+from .enumerated_runs import ExactRun, enumerate_run
+from .instance import Instance
+from .interval import Interval
+from .master import Terms
+from .on_curves import gradient_error, heterogeneity
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedRun(Instance):
+    """An instance whose run is known in closed form (identical users without number, say): it lives in code and cannot be written to a file."""
+
+    run: ExactRun | None = None
+    copies: int = 1  # identical users that each of the problem's users stands for
+    note: str = ""
+
+    def save(self, path: Any) -> Any:
+        raise InputError(f"instance {self.name!r}: its run is a closed form in the library, which a file cannot hold; judge it by its name")
+
+
+class Steps(NamedTuple):
+    """The numbers of a run's algorithm."""
+
+    beta: float
+    tau: int
+    n: int
+    m: int
+
+
+def steps_of(instance: Instance) -> Steps:
+    """beta, tau, n and m = r n."""
+    algorithm: Any = instance.algorithm
+    copies = instance.copies if isinstance(instance, ClosedRun) else 1
+    n = instance.problem.n_users
+    return Steps(float(algorithm.beta), int(algorithm.local_steps), n * copies, participants(algorithm.participation, n) * copies)
+
+
+def share(n: int, m: int) -> Ball:
+    """p = (1 - r)/(r (n - 1)) = (n - m)/(m (n - 1)); 0 for n = 1."""
+    return Ball(float(n - m)) / Ball(float(m) * float(n - 1)) if n > 1 else Ball(0.0)
+
+
+# --- hypotheses ---
+
+
+def _is_run(instance: Instance) -> str | None:
+    if not isinstance(instance.algorithm, (PerFedAvg, FedAvg)):
+        return "the statement is about a run of Per-FedAvg or FedAvg: the instance needs algorithm= and rounds=."
+    if instance.rounds is None:
+        return "the instance names no number of rounds K."
+    own = getattr(instance.algorithm, "alpha", instance.alpha)
+    if own != instance.alpha:
+        return f"the algorithm adapts with alpha = {own:g}, but F is that of alpha = {instance.alpha:g}."
+    return None
+
+
+def _is_exact_variant(instance: Instance) -> str | None:
+    algorithm = instance.algorithm
+    if isinstance(algorithm, FedAvg):
+        return None if instance.alpha == 0 else "FedAvg is Algorithm 1 only for alpha = 0."
+    assert isinstance(algorithm, PerFedAvg)
+    return None if algorithm.variant == "exact" else f"the statement is about the exact direction, not the {algorithm.variant} one."
+
+
+def step_at_most(limit: float, smoothness: Any, text: str) -> Hypothesis:
+    """beta tau L_F <= limit."""
+
+    def check(instance: Instance) -> str | None:
+        s = float(steps_of(instance).beta * steps_of(instance).tau * smoothness(instance))
+        return None if s <= limit * (1 + 2.0**-40) else f"beta tau L_F must be at most {limit:g}: it is {s:.6g}."
+
+    return Hypothesis(text, check)
+
+
+def _bounded_below(instance: Instance) -> str | None:
+    low = infimum(instance)
+    return None if math.isfinite(float(low.mid)) else "F is not bounded below."
+
+
+def _full(instance: Instance) -> str | None:
+    s = steps_of(instance)
+    return None if s.m == s.n else f"all users must take part (r = 1): here {s.m} of {s.n} do."
+
+
+RUN = Hypothesis("a run of K rounds", _is_run)
+EXACT_VARIANT = Hypothesis("the exact direction of Algorithm 1", _is_exact_variant)
+BOUNDED_BELOW = Hypothesis("F is bounded below", _bounded_below)
+FULL = Hypothesis("r = 1", _full)
+
+
+def smoothness(instance: Instance) -> float:
+    """L_F, the exact smoothness of the F_i over the whole line with its rounding error: hypothesis (A)."""
+    found = instance.problem.meta_smoothness(instance.alpha)
+    if found is None:
+        raise InputError(f"instance {instance.name!r}: the smoothness of its F is not known exactly; use quadratic or piecewise users")
+    return float((found[0] + found[1]).max())
+
+
+# --- exact expectations ---
+
+
+@functools.lru_cache(maxsize=256)
+def exact_run(instance: Instance) -> ExactRun:
+    """All expectations of the run.
+
+    Raises
+    ------
+    InputError
+        Users for whom neither recursion nor enumeration is possible.
+    """
+    if isinstance(instance, ClosedRun):
+        assert instance.run is not None
+        return instance.run
+    start = 0.0 if instance.w0 is None else instance.w0
+    users = quadratic_balls(instance)
+    if users is not None:
+        return _by_recursion(users, instance, np.broadcast_to(np.asarray(start, dtype=np.float64), (instance.problem.dim,)))
+    if not isinstance(getattr(instance.problem.oracle, "origin", None), Piecewise):
+        raise InputError(f"instance {instance.name!r}: exact expectations of a run are for quadratic users and piecewise users of one variable")
+    assert instance.algorithm is not None
+    assert instance.rounds is not None
+    return enumerate_run(instance.problem, instance.algorithm, instance.alpha, instance.rounds, float(np.ravel(start)[0]))
+
+
+def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> ExactRun:
+    beta, tau, _, m = steps_of(instance)
+    algorithm: Any = instance.algorithm
+    variant = "plain" if isinstance(algorithm, FedAvg) else "exact"
+    unbiased = not isinstance(algorithm, FedAvg) or instance.alpha == 0
+    require(
+        unbiased and getattr(algorithm, "variant", "exact") != "first-order",
+        f"instance {instance.name!r}: on unbounded quadratics this direction has a bias without bound; use piecewise users",
+    )
+    assert instance.rounds is not None
+    found = long_run(users, Ball(instance.alpha), Ball(beta), tau, m, variant, instance.rounds, Ball(w0))
+    most = Ball.between(max(float(g.lower) for g in found.gamma2_steps), max(float(g.upper) for g in found.gamma2_steps))
+    squares = (part.nonnegative() for part in (found.X2, found.M2, found.gamma2, most, found.v2))
+    X2, M2, gamma2, gamma2_steps, v2 = squares
+    return ExactRun(X2, M2, found.first, found.last, gamma2, gamma2_steps, v2, Ball(0.0))
+
+
+def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
+    """The users as quadratics in balls: from rows, or piecewise users whose runs never leave where all f_i'' are constant; else None."""
+    problem = instance.problem
+    if hasattr(problem.oracle, "fed"):
+        return _from_rows(problem, instance) if isinstance(problem.loss, Quadratic) else None
+    return _from_curves(instance)
+
+
+def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
+    fed, algorithm = problem.federation, instance.algorithm
+    sizes = (getattr(algorithm, "batch_inner", None), getattr(algorithm, "batch_outer", getattr(algorithm, "batch", None)))
+    replace = bool(getattr(algorithm, "replace", True))
+    loss = problem.loss
+    assert isinstance(loss, Quadratic)
+    A, parts = loss.matrices(fed.n_users, problem.dim).astype(np.float64), []
+    for i in range(fed.n_users):
+        z, weights, _ = user_rows(fed, i)
+        pi = Ball(weights) / Ball(weights).sum()  # statements are read for weights divided by their sum
+        c = (pi[:, None] * z).sum(0)
+        away = Ball(z) - c
+        a = Ball(A[i])
+        spread = a @ (away.swapaxes(0, 1) @ (pi[:, None] * away)) @ a
+        parts.append((c, *(spread * _batch_factor(size, len(z), replace, weights) for size in sizes)))
+    c, inner, outer = (Ball(np.stack([p[k].mid for p in parts]), np.stack([p[k].rad for p in parts])) for k in range(3))
+    return QuadraticUsers(Ball(A), c, inner, outer)  # type: ignore[arg-type]
+
+
+def _batch_factor(size: int | None, m: int, replace: bool, weights: NDArray) -> Ball:
+    if size is None or (not replace and (m == 1 or size == m)):
+        return Ball(0.0)
+    if replace:
+        return Ball(1.0) / float(size)
+    require(bool(np.ptp(weights) <= 1e-12) and size <= m, "batches without replacement need rows of equal weight, and no more than there are")
+    return Ball(float(m - size)) / Ball(float(size) * (m - 1))
+
+
+def _from_curves(instance: Instance) -> QuadraticUsers | None:
+    """With 0 < h_i, alpha h_i <= 1 and beta lam_i <= 1 a local step is a convex combination of w and c_i, and so is the adapted point."""
+    origin = getattr(instance.problem.oracle, "origin", None)
+    if not isinstance(origin, Piecewise) or origin.noise is not None:
+        return None
+    if not (isinstance(instance.algorithm, FedAvg) and instance.alpha == 0) and getattr(instance.algorithm, "variant", "") != "exact":
+        return None
+    curves, n = origin.curves, len(origin.curves)
+    w0 = 0.0 if instance.w0 is None else float(instance.w0[0])
+    h = np.array([c.hessian(np.array([w0]))[0] for c in curves])
+    if bool((h <= 0).any()):
+        return None
+    slope = Ball(np.array([c.gradient(np.array([w0]))[0] for c in curves]), np.full(n, gradient_error(curves)))
+    centre = w0 - slope / Ball(h)
+    low, high = min(w0, float(centre.lower.min())), max(w0, float(centre.upper.max()))
+    for curve, height in zip(curves, h, strict=True):
+        k = np.searchsorted(curve.x, [low, high])
+        inside = curve.h[max(k[0] - 1, 0) : k[1] + 1]
+        if low < curve.x[0] or high > curve.x[-1] or bool((inside != height).any()):
+            return None
+    lam = h * (1 - instance.alpha * h) ** 2
+    if instance.alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
+        return None
+    zero = Ball(np.zeros((n, 1, 1)))
+    return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), zero, zero)  # type: ignore[arg-type]
+
+
+# --- the infimum of F ---
+
+
+@functools.lru_cache(maxsize=256)
+def infimum(instance: Instance) -> Ball:
+    """F* on piecewise users of one variable, enclosed; middle -infinity where F is unbounded below.
+
+    Between breakpoints cells are cut until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left; beyond them F is linear.
+    """
+    problem, alpha = instance.problem, instance.alpha
+    origin = getattr(problem.oracle, "origin", None)
+    if not isinstance(origin, Piecewise):
+        raise InputError(f"instance {instance.name!r}: the infimum of F is computed for piecewise users of one variable")
+    curves = origin.curves
+
+    def at(w: NDArray) -> tuple[NDArray, NDArray]:
+        value = np.mean([c.value(w - alpha * c.gradient(w)) for c in curves], axis=0)
+        return value, np.mean([(1 - alpha * c.hessian(w)) * c.gradient(w - alpha * c.gradient(w)) for c in curves], axis=0)
+
+    cuts = np.unique(np.concatenate([c.meta_breakpoints(alpha) for c in curves]))
+    low, high = float(cuts[0]), float(cuts[-1])
+    steep, L = max(c.steepest for c in curves), smoothness(instance)
+    _, ends = at(np.array([low - 1.0, high + 1.0]))
+    error = 64 * gradient_error(curves) * (1 + alpha * max(c.curvature for c in curves)) ** 2
+    if ends[0] > error or ends[1] < -error:
+        return Ball(-math.inf, math.inf)
+    nodes, size = max(len(c.x) for c in curves), max(c.steepest + c.variation for c in curves)
+    reach = max(abs(low), abs(high)) + alpha * steep
+    rounding = (8 * nodes + 256) * UNIT * size * (3 * reach + high - low) * (1 + alpha * max(c.curvature for c in curves))
+    centre, half = np.array([(low + high) / 2]), (high - low) / 2
+    best, floor = math.inf, math.inf
+    for _ in range(80):
+        value, slope = at(centre)
+        best = min(best, float(value.min()))
+        lower = value - (np.abs(slope) + error) * half - L * half**2 / 2
+        open_ = lower < best - rounding
+        floor = min(floor, float(lower[~open_].min())) if bool((~open_).any()) else floor
+        if not bool(open_.any()) or half < 1e-13 * max(1.0, high - low) or open_.sum() > 200_000:
+            floor = min(floor, float(lower.min()))
+            break
+        half /= 2
+        centre = (centre[open_][:, None] + np.array([-half, half])).ravel()
+    return Ball.between(min(floor, best) - rounding, best + rounding)
+
+
+# --- right sides' constants ---
+
+
+def exact_terms(instance: Instance, *, run: ExactRun | None = None) -> Terms:
+    """Hypotheses (A) to (D) with the run's own numbers: Phi in trajectory form, exact spread, variance and bias."""
+    found = exact_run(instance) if run is None else run
+    beta, tau, n, m = steps_of(instance)
+    assert instance.rounds is not None
+    phi = (found.first - found.last) / (Ball(beta) * float(tau) * float(instance.rounds))
+    exact = instance.problem.meta_smoothness(instance.alpha)
+    assert exact is not None
+    L = Ball.between(float((exact[0] - exact[1]).max()), float((exact[0] + exact[1]).max()))
+    return Terms(Ball(beta) * L, tau, m, share(n, m), phi, found.gamma2, found.v2, found.b2)
+
+
+class Shares(NamedTuple):
+    """c_D, c_D' and c_D'' of the batches: 1/D with replacement, 0 for the exact expectation."""
+
+    inner: float
+    outer: float
+    hessian: float
+
+
+def batch_shares(instance: Instance) -> Shares:
+    """Variance factors of the batch means."""
+    algorithm: Any = instance.algorithm
+    if isinstance(algorithm, FedAvg):
+        sizes: tuple[int | None, ...] = (None, algorithm.batch, None)
+    else:
+        sizes = (algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian)
+    return Shares(*(0.0 if size is None else 1.0 / size for size in sizes))
+
+
+class Reading(NamedTuple):
+    """L_F, gamma_F^2, sigma_F^2 (or v^2) and b^2 from the constants of the assumptions."""
+
+    L_F: float
+    gamma2: float
+    v2: float
+    b2: float
+
+
+def sharp_reading(instance: Instance) -> Reading:
+    """Sharp lemmas, and bias and variance of every variant (docs/theory.md, section 9.5.5)."""
+    alpha, c = instance.alpha, batch_shares(instance)
+    L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
+    gamma_g, gamma_h = heterogeneity(instance.problem)
+    a = 1 + alpha * L
+    L_F, gamma2 = a**2 * L + alpha * rho * B, (a**2 * gamma_g + alpha * B * gamma_h) ** 2
+    noisy = alpha * L * sg * math.sqrt(c.inner)
+    if isinstance(instance.algorithm, FedAvg):
+        return Reading(L_F, gamma2, sg**2 * c.outer, (2 * alpha * L * B) ** 2)
+    algorithm = instance.algorithm
+    assert isinstance(algorithm, PerFedAvg)
+    own = sg**2 * (c.outer + (alpha * L) ** 2 * c.inner)
+    if algorithm.variant == "first-order":
+        return Reading(L_F, gamma2, own, (alpha * L * B + noisy) ** 2)
+    v2 = a**2 * own + alpha**2 * sh**2 * c.hessian * (B**2 + sg**2 * c.outer)
+    extra = alpha * rho * float(algorithm.delta or DEFAULT_DELTA) * (B**2 + sg**2 * c.outer) / 2 if algorithm.variant == "hessian-free" else 0.0
+    return Reading(L_F, gamma2, v2, (a * noisy + extra) ** 2)
+
+
+def lemma_reading(instance: Instance) -> Reading:
+    """L_F, gamma_F^2 and sigma_F^2 of Lemmas 4.2 to 4.4, as transcribed; b^2 is the square of Lemma 4.3's bias."""
+    alpha, c = instance.alpha, batch_shares(instance)
+    L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
+    gamma_g, gamma_h = heterogeneity(instance.problem)
+    inner = sg**2 * (c.outer + (alpha * L) ** 2 * c.inner)
+    # 12 [B^2 + inner] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, without the cancellation
+    sigma2 = 12 * inner + 3 * (B**2 + inner) * (sh * alpha) ** 2 * c.hessian
+    gamma2 = 3 * (B * alpha * gamma_h) ** 2 + 192 * gamma_g**2
+    return Reading(4 * L + alpha * rho * B, gamma2, sigma2, (2 * alpha * L * sg) ** 2 * c.inner)
+
+
+def relative_error(instance: Instance) -> float:
+    """Of the formulas above: constants of piecewise users are known up to their own rounding, in formulas of degree at most 8."""
+    origin = getattr(instance.problem.oracle, "origin", None)
+    assert isinstance(origin, Piecewise)
+    worst = max((3 * len(c.x) + 64) * (1 + c.variation / c.steepest) if c.steepest else 64.0 for c in origin.curves)
+    gamma_g, _ = heterogeneity(instance.problem)
+    spread = 4 * gradient_error(origin.curves) / gamma_g / UNIT if gamma_g else 0.0  # a difference: relative to itself
+    return (64 + 8 * worst + 8 * spread) * UNIT
+
+
+def assumption_terms(instance: Instance, reading: Reading) -> Terms:
+    """Terms from the constants of the assumptions, Phi with the infimum of F."""
+    beta, tau, n, m = steps_of(instance)
+    assert instance.rounds is not None
+    w0 = np.zeros(1) if instance.w0 is None else instance.w0
+    first = float(instance.problem.meta_value(w0, instance.alpha).mean())
+    low = infimum(instance)
+    delta = (Ball(first, float(low.rad)) - low).nonnegative()
+    error = relative_error(instance)
+    parts = [Ball.relative(v, error) for v in (reading.L_F, reading.gamma2, reading.v2, reading.b2)]
+    phi = delta / (Ball(beta) * float(tau) * float(instance.rounds))
+    return Terms(Ball(beta) * parts[0], tau, m, share(n, m), phi, *parts[1:])
+
+
+def interval(ball: Ball, *, rounding: bool = True) -> Interval:
+    """A ball as a side of a claim; its width is rounding unless said otherwise."""
+    lower, upper = float(ball.lower), float(ball.upper)
+    return Interval(lower, upper, (upper - lower) if rounding else 0.0)
