@@ -113,11 +113,11 @@ def long_run(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, var
     power = _powers(maps[tau], offsets[tau], rounds)
     total = power.R @ start + power.u  # sum of z_k over k < K
     end = power.M @ start + power.b
-    over_t = [_average(gradient, (maps[t] @ total + rounds * offsets[t]), rounds) for t in range(tau)]
-    spreads = [_average(spread, (maps[t] @ total + rounds * offsets[t]), rounds) for t in range(tau)]
+    local = maps[:tau] @ total + rounds * offsets[:tau]  # sums over rounds of the moments of wbar_{k+1,t}
+    over_t, spreads = _average(gradient, local, rounds), _average(spread, local, rounds)
     return RunAverages(
         X2=over_t[0],
-        M2=_total(over_t) / tau,
+        M2=over_t.sum() / tau,
         gamma2=spreads[0],
         gamma2_steps=spreads,
         v2=_trace(noise).sum() / n,
@@ -151,13 +151,6 @@ def _joined(*parts: Any, axis: int = -1) -> Any:
         balls = [Ball.of(part) for part in parts]
         return Ball(np.concatenate([b.mid for b in balls], axis), np.concatenate([b.rad for b in balls], axis))
     return np.concatenate(parts, axis)
-
-
-def _total(values: list[Any]) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total = total + value
-    return total
 
 
 def _near_minimiser(objective: Any, pull: Any, d: int, like: Any) -> Any:
@@ -248,9 +241,11 @@ def _square(matrices: Any, pulls: Any) -> tuple[Any, Any, Any]:
 
 def _average(function: tuple[Any, Any, Any], total: Any, count: int) -> Any:
     linear, quadratic, constant = function
-    return (_joined(linear, quadratic) @ total) / count + constant
+    return (total @ _joined(linear, quadratic)) / count + constant
 
 
 def _trace(matrices: Any) -> Any:
-    d = matrices.shape[-1]
-    return _total([matrices[..., i, i] for i in range(d)])
+    total = matrices[..., 0, 0]
+    for i in range(1, matrices.shape[-1]):
+        total = total + matrices[..., i, i]
+    return total

@@ -116,12 +116,18 @@ BOUNDED_BELOW = Hypothesis("F is bounded below", _bounded_below)
 FULL = Hypothesis("r = 1", _full)
 
 
+@functools.lru_cache(maxsize=256)
+def _meta_smoothness(problem: Problem, alpha: float) -> tuple[NDArray, NDArray]:
+    found = problem.meta_smoothness(alpha)
+    if found is None:
+        raise InputError("the smoothness of F is not known exactly for these users; use quadratic or piecewise ones")
+    return found
+
+
 def smoothness(instance: Instance) -> float:
     """L_F, the exact smoothness of the F_i over the whole line with its rounding error: hypothesis (A)."""
-    found = instance.problem.meta_smoothness(instance.alpha)
-    if found is None:
-        raise InputError(f"instance {instance.name!r}: the smoothness of its F is not known exactly; use quadratic or piecewise users")
-    return float((found[0] + found[1]).max())
+    value, error = _meta_smoothness(instance.problem, instance.alpha)
+    return float((value + error).max())
 
 
 # --- exact expectations ---
@@ -161,8 +167,7 @@ def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> Exa
     )
     assert instance.rounds is not None
     found = long_run(users, Ball(instance.alpha), Ball(beta), tau, m, variant, instance.rounds, Ball(w0))
-    most = Ball.between(max(float(g.lower) for g in found.gamma2_steps), max(float(g.upper) for g in found.gamma2_steps))
-    squares = (part.nonnegative() for part in (found.X2, found.M2, found.gamma2, most, found.v2))
+    squares = (part.nonnegative() for part in (found.X2, found.M2, found.gamma2, found.gamma2_steps.max(), found.v2))
     X2, M2, gamma2, gamma2_steps, v2 = squares
     return ExactRun(X2, M2, found.first, found.last, gamma2, gamma2_steps, v2, Ball(0.0))
 
@@ -284,9 +289,8 @@ def exact_terms(instance: Instance, *, run: ExactRun | None = None) -> Terms:
     beta, tau, n, m = steps_of(instance)
     assert instance.rounds is not None
     phi = (found.first - found.last) / (Ball(beta) * float(tau) * float(instance.rounds))
-    exact = instance.problem.meta_smoothness(instance.alpha)
-    assert exact is not None
-    L = Ball.between(float((exact[0] - exact[1]).max()), float((exact[0] + exact[1]).max()))
+    value, error = _meta_smoothness(instance.problem, instance.alpha)
+    L = Ball.between(float((value - error).max()), float((value + error).max()))
     return Terms(Ball(beta) * L, tau, m, share(n, m), phi, found.gamma2, found.v2, found.b2)
 
 

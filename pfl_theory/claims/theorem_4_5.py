@@ -272,7 +272,7 @@ def variant(name: str) -> Instance:
     """Three piecewise users with noise under each direction, enumerated."""
     x, h = np.array([-4.0, -2.0, 0.0, 2.0, 4.0]), np.array([0.0, 1.0, 0.25, 1.0, 0.0])
     curves = [Curve(x + shift, h * (1 + 0.2 * shift), shift, 0.3 * shift) for shift in (-0.75, 0.25, 0.5)]
-    problem = Problem.from_functions(**Piecewise(curves, FiniteNoise([[-0.5], [0.5]], [Flat()])).functions())
+    problem = Problem.from_functions(**Piecewise(curves, FiniteNoise(np.array([[-0.5], [0.5]]), [Flat()])).functions())
     alpha, beta = 0.5, 0.009
     if name == "fedavg-on-F":
         return Instance(
@@ -307,7 +307,8 @@ def random_quadratics(rng: np.random.Generator) -> Instance:
         algorithm: PerFedAvg | FedAvg = FedAvg(beta=beta, local_steps=tau, participation=m, batch=batch[0], replace=replace)
     else:
         kind = str(rng.choice(["exact", "hessian-free"]))
-        algorithm = PerFedAvg(alpha, beta, tau, m, *batch, kind, 0.1 if kind == "hessian-free" else None, replace)
+        delta = 0.1 if kind == "hessian-free" else None
+        algorithm = PerFedAvg(alpha, beta, tau, m, batch[0], batch[1], batch[2], kind, delta, replace)
     rounds = int(rng.integers(1, 30)) if sign else int(10 ** rng.uniform(0, 6))
     return Instance(problem, alpha, None, "random quadratic users", algorithm, rounds=rounds, w0=rng.normal(scale=3, size=d))
 
@@ -327,7 +328,7 @@ def random_piecewise_run(
     if rng.random() < 0.6:
         spread = float(np.exp(rng.normal()))
         skew = float(rng.choice([1.0, 2.0]))
-        noise = FiniteNoise([[-spread], [spread / skew]], [Flat()], [1 / (1 + skew), skew / (1 + skew)])
+        noise = FiniteNoise(np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)]))
     curves = [_rising(c, rng) for c in random_piecewise(rng, n_users=n).curves] if bounded else random_piecewise(rng, n_users=n).curves
     problem = Problem.from_functions(**Piecewise(curves, noise).functions())
     alpha = float(rng.uniform(0, 1)) / problem.constants()["L"].max()
@@ -342,7 +343,8 @@ def random_piecewise_run(
         if kind.startswith("fedavg"):
             algorithm: PerFedAvg | FedAvg = FedAvg(beta=beta, local_steps=tau, participation=m, batch=batches[1])
         else:
-            algorithm = PerFedAvg(alpha, beta, tau, m, *batches, kind, float(10 ** rng.uniform(-2, 0)) if kind == "hessian-free" else None)
+            delta = float(10 ** rng.uniform(-2, 0)) if kind == "hessian-free" else None
+            algorithm = PerFedAvg(alpha, beta, tau, m, batches[0], batches[1], batches[2], kind, delta)
         rounds = int(rng.integers(1, 5)) if noise is None else int(rng.integers(1, 3))
         return Instance(problem, alpha, None, f"random piecewise users, {kind}", algorithm, rounds=rounds, w0=start)
 
