@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -278,6 +279,48 @@ def random_for_rounds(rng: np.random.Generator) -> Instance:
         A, P = w0**2, (n - m) / (m * (n - 1)) * float((c**2).mean())
         if P <= 0.99 * A:
             return for_rounds(float(rng.uniform(0.02, 0.9)) * min(A / 10, P / 2), tuple(c.tolist()), m, w0)
+
+
+class Recipe(NamedTuple):
+    """Parameters that reach an accuracy, up to c4 b^2, by the linear form: beta = s/(tau L_F)."""
+
+    s: float
+    tau: int
+    rounds: int
+
+
+def recipe(epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, gamma2: float = 1.0, v2: float = 1.0) -> Recipe:
+    """Theorem 2 with its five terms at eps/5 each.
+
+    Parameters
+    ----------
+    epsilon : float
+        Wanted (1/(tau K)) sum E||grad F||^2, besides 4.87 b^2.
+    n, m : int
+        Users, users a round.
+    delta, L_F, gamma2, v2 : float
+        F(w_0) - F*, smoothness of F, gamma_F^2 and v^2.
+
+    Notes
+    -----
+    For r < 1 and small epsilon both s and x = s/tau are of order epsilon, so tau does not grow: local steps replace the averaging of noise within
+    a batch, they do not save rounds (docs/theory.md, section 9.5.8).
+
+    Examples
+    --------
+    >>> recipe(0.01, n=50, m=10, delta=1.0).tau, recipe(1e-4, n=50, m=50, delta=1.0).tau
+    (2, 8)
+    """
+    c0, c1, c2v, c2g, c3, _ = CERTIFIED[1.0, "ii"]
+    p, share = ((n - m) / (m * (n - 1)) if n > 1 else 0.0), epsilon / 5
+    limits = [MOST_S]
+    if gamma2 > 0:
+        limits.append(math.sqrt(share / (c2g * gamma2)))
+        if p > 0:
+            limits.append(share / (c3 * p * gamma2))
+    s = min(limits)
+    x = min(m * share / (c1 * v2), share / (c2v * s * v2)) if v2 > 0 else math.inf
+    return Recipe(s, max(1, math.ceil(s / x)), max(1, math.ceil(c0 * L_F * delta / (s * share))))
 
 
 # --- what the witnesses reach ---

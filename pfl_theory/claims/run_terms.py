@@ -22,6 +22,7 @@ from ..algorithms.moments import QuadraticUsers
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
 from ..balls import UNIT, Ball
 from ..errors import InputError, require
+from ..losses.noise import Flat
 from ..losses.piecewise import Piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
@@ -209,30 +210,45 @@ def _batch_factor(size: int | None, m: int, replace: bool, weights: NDArray) -> 
 
 
 def _from_curves(instance: Instance) -> QuadraticUsers | None:
-    """With 0 < h_i, alpha h_i <= 1 and beta lam_i <= 1 a local step is a convex combination of w and c_i, and so is the adapted point."""
+    """Piecewise users as the quadratics they are where the run can come, or None.
+
+    With h_i > 0, alpha h_i <= 1 and beta lam_i <= 1, lam_i = h_i (1 - alpha h_i)^2, a local step is a convex combination of w and c_i plus beta times
+    noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0 and the c_i, widened by N/lam_i, is never left, nor by more than
+    alpha |e| by an adapted point.
+    """
     origin = getattr(instance.problem.oracle, "origin", None)
-    if not isinstance(origin, Piecewise) or origin.noise is not None:
+    if not isinstance(origin, Piecewise):
         return None
     if not (isinstance(instance.algorithm, FedAvg) and instance.alpha == 0) and getattr(instance.algorithm, "variant", "") != "exact":
         return None
-    curves, n = origin.curves, len(origin.curves)
+    noise = origin.noise
+    if noise is not None and not all(isinstance(shape, Flat) for shape in noise.shapes):
+        return None
+    curves, n, alpha = origin.curves, len(origin.curves), instance.alpha
     w0 = 0.0 if instance.w0 is None else float(instance.w0[0])
     h = np.array([c.hessian(np.array([w0]))[0] for c in curves])
-    if bool((h <= 0).any()):
+    lam = h * (1 - alpha * h) ** 2
+    if bool((h <= 0).any()) or alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
         return None
+    shares = batch_shares(instance)
+    inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in (shares.inner, shares.outer))
+    kick = ((1 - alpha * h) * (alpha * h * inner + outer)).max()
+    if kick and lam.min() == 0:
+        return None
+    reach = (kick / lam.min() if kick else 0.0) * (1 + 1e-9)
     slope = Ball(np.array([c.gradient(np.array([w0]))[0] for c in curves]), np.full(n, gradient_error(curves)))
     centre = w0 - slope / Ball(h)
-    low, high = min(w0, float(centre.lower.min())), max(w0, float(centre.upper.max()))
+    slack = reach + alpha * inner
+    low, high = min(w0, float(centre.lower.min())) - slack, max(w0, float(centre.upper.max())) + slack
     for curve, height in zip(curves, h, strict=True):
         k = np.searchsorted(curve.x, [low, high])
         inside = curve.h[max(k[0] - 1, 0) : k[1] + 1]
         if low < curve.x[0] or high > curve.x[-1] or bool((inside != height).any()):
             return None
-    lam = h * (1 - instance.alpha * h) ** 2
-    if instance.alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
-        return None
-    zero = Ball(np.zeros((n, 1, 1)))
-    return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), zero, zero)  # type: ignore[arg-type]
+    variance = Ball(0.0) if noise is None else Ball(noise.sigma_G) * Ball(noise.sigma_G)
+    each = Ball(np.ones((n, 1, 1)))
+    covariances = (each * variance * _batch_factor(round(1 / c), 2, True, h) if c else 0.0 * each for c in (shares.inner, shares.outer))
+    return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), *covariances)  # type: ignore[arg-type]
 
 
 # --- the infimum of F ---
