@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms.per_fedavg import PerFedAvg
+from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses.cosine import Cosine
@@ -120,7 +121,7 @@ def batches(size: int | None, weights: NDArray, *, replace: bool, rows: int) -> 
     every = batch_count(size, m, replace=replace)
     if every * m <= KEPT_TABLE:
         table = _table(size, m, replace)
-        counts = (table[at : at + rows] for at in range(0, every, rows))
+        counts: Iterator[NDArray] = (table[at : at + rows] for at in range(0, every, rows))
     else:
         counts = _counts(size, m, replace, rows)
     for count in counts:
@@ -156,15 +157,28 @@ def _counts(size: int, m: int, replace: bool, rows: int) -> Iterator[NDArray]:
 class UserData(Protocol):
     """A user's function datum by datum, with bounds of what a datum can do and of its rounding.
 
-    `steepest` and `curvature` bound the gradient and the Hessian of every datum; `offset` bounds how far the mean over the data is from the
-    user's f_i, in gradient and Hessian (weights and noise that sum to 1 and 0 only up to rounding).
+    Weights sum to 1, and noise to 0, only up to rounding: `offset` says how far.
     """
 
-    weights: NDArray
-    dim: int
-    steepest: float
-    curvature: float
-    offset: tuple[float, float]
+    @property
+    def weights(self) -> NDArray:
+        """Probabilities of the data, shape (m,)."""
+
+    @property
+    def dim(self) -> int:
+        """d."""
+
+    @property
+    def steepest(self) -> float:
+        """Bound of every datum's gradient."""
+
+    @property
+    def curvature(self) -> float:
+        """Bound of every datum's Hessian."""
+
+    @property
+    def offset(self) -> tuple[float, float]:
+        """Bounds of how far the mean over the data is from f_i, in gradient and Hessian."""
 
     def gradients(self, points: NDArray) -> NDArray:
         """Gradients of every datum at points (k, d), shape (m, k, d)."""
@@ -276,7 +290,7 @@ class RowData:
         p = fed.weights[rows]
         self.weights = p / p.sum()
         self.dim = problem.dim
-        constants = _constants(problem)
+        constants = constants_of(problem)
         self.steepest, self.curvature = constants["B_datum"].max(), constants["L_datum"].max()
         imbalance = abs(float(p.sum()) - 1.0) + len(p) * UNIT
         self.offset = (imbalance * self.steepest, imbalance * self.curvature)
@@ -326,7 +340,8 @@ class RowData:
 
 
 @functools.lru_cache(maxsize=32)
-def _constants(problem: Problem):  # type: ignore[no-untyped-def]
+def constants_of(problem: Problem) -> dict[str, Constant]:
+    """The problem's constants on the whole space, kept: several users, claims and draws ask for them."""
     return problem.constants()
 
 
@@ -401,7 +416,7 @@ class Moments(NamedTuple):
         ||E G~ - grad F_i||.
     error : Interval
         E||G~ - grad F_i||^2.
-    count : int
+    outcomes : int
         Outcomes that were enumerated, or samples.
     """
 
@@ -409,7 +424,7 @@ class Moments(NamedTuple):
     mean: NDArray
     bias: Interval
     error: Interval
-    count: int
+    outcomes: int
 
 
 def _target(data: UserData, w: NDArray, alpha: float) -> tuple[NDArray, NDArray]:
@@ -460,7 +475,7 @@ def enumerated(data: UserData, w: NDArray, alpha: float, sizes: Sizes) -> Moment
     --------
     >>> data = CurveData(Curve(np.array([-9.0, -8.0, 8.0, 9.0]), np.array([0.0, 1.0, 1.0, 0.0])), FiniteNoise([[-0.5], [0.5]], [Flat()]))
     >>> found = enumerated(data, np.array([1.0]), 0.0, Sizes(None, 1, None, True))
-    >>> round(found.bias.middle, 12), round(found.error.middle, 12), found.count
+    >>> round(found.bias.middle, 12), round(found.error.middle, 12), found.outcomes
     (0.0, 0.25, 2)
     """
     p, m, d = data.weights, len(data.weights), data.dim

@@ -28,7 +28,7 @@ from ..losses.noise import Bump, FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..problems.problem import Problem
 from ..seeds import generator
-from .batches import Moments, batch_factor, has_data, moments_of, sizes_of, support_sizes, without_replacement_failure
+from .batches import Moments, batch_factor, constants_of, has_data, moments_of, sizes_of, support_sizes, without_replacement_failure
 from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
 from .instance import Instance
 from .interval import UNIT, Interval
@@ -164,7 +164,7 @@ def random_instance(rng: np.random.Generator, *, convex: bool = False, largest: 
     replace = bool(rng.random() < 0.6)
     top = 3 if replace else min(3, smallest)
     sizes = [None if rng.random() < 0.1 else int(rng.integers(1, top + 1)) for _ in range(3)]
-    alpha = float(rng.uniform(0, largest)) / problem.constants()["L"].max()
+    alpha = float(rng.uniform(0, largest)) / constants_of(problem)["L"].max()
     name = "random rows" if made is _random_rows else "random piecewise users with data"
     return Instance(problem, alpha, points, name, _algorithm(alpha, (sizes[0], sizes[1], sizes[2]), replace))
 
@@ -214,7 +214,7 @@ def many_rows() -> Instance:
 @functools.cache
 def unequal_weights() -> Instance:
     """Data of unequal weight: no batches without replacement."""
-    noise = FiniteNoise([[-0.5], [1.5]], [Flat()], np.array([0.75, 0.25]))
+    noise = FiniteNoise(np.array([[-0.5], [1.5]]), [Flat()], np.array([0.75, 0.25]))
     return with_batches(_bend(1.0, 1.0, 1.0, 2.0), noise, 1.0, 1.0, (1, 1, 1), "unequal weights, without replacement", replace=False)
 
 
@@ -260,13 +260,14 @@ def _convex_bend(alpha: float, L: float, rho: float, S: float) -> Curve:
 
 def signs(sigma_G: float) -> FiniteNoise:
     """Two data, +-sigma_G."""
-    return FiniteNoise([[sigma_G], [-sigma_G]], [Flat()])
+    return FiniteNoise(np.array([[sigma_G], [-sigma_G]]), [Flat()])
 
 
 def skew(sigma_G: float, D: int) -> FiniteNoise:
     """Two data of weights 1 / (2 D) and the rest: where rho is large, the law that makes E |mean of D| large."""
     p = 1 / (2 * D)
-    return FiniteNoise([[sigma_G * math.sqrt((1 - p) / p)], [-sigma_G * math.sqrt(p / (1 - p))]], [Flat()], np.array([p, 1 - p]))
+    c = np.array([[sigma_G * math.sqrt((1 - p) / p)], [-sigma_G * math.sqrt(p / (1 - p))]])
+    return FiniteNoise(c, [Flat()], np.array([p, 1 - p]))
 
 
 def one_against_all(sigma_G: float, m: int) -> FiniteNoise:

@@ -50,8 +50,8 @@ class Numbers(NamedTuple):
     alpha: float
     L: float
     B: float
-    sigma_G: float
-    sigma_H: float
+    sigma_G: float  # noqa: N815 - the paper's symbol
+    sigma_H: float  # noqa: N815 - the paper's symbol
     c_inner: float
     c_outer: float
     c_hessian: float
@@ -134,9 +134,9 @@ def witness(
     """One user whose gradient is linear where it is looked at; data with every sign of gradient and Hessian noise."""
     curve, w = _line(alpha, L, b, sigma_G, convex=convex)
     if sigma_H == 0:
-        noise = FiniteNoise([[sigma_G], [-sigma_G]], [Flat()])
+        noise = FiniteNoise(np.array([[sigma_G], [-sigma_G]]), [Flat()])
     else:
-        signs = [[sigma_G, sigma_H], [sigma_G, -sigma_H], [-sigma_G, sigma_H], [-sigma_G, -sigma_H]]
+        signs = np.array([[sigma_G, sigma_H], [sigma_G, -sigma_H], [-sigma_G, sigma_H], [-sigma_G, -sigma_H]])
         noise = FiniteNoise(signs, [Flat(), Sine(w, FINE)])
     return with_batches(curve, noise, alpha, w, sizes, name, replace=replace)
 
@@ -229,7 +229,9 @@ CLAIMS = (
         version="paper",
         form="",
         title="Mean square error of the stochastic meta-gradient",
-        statement="E||G~ - grad F_i||^2 <= 12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, for alpha in [0, 1/L]",
+        statement=(
+            "E||G~ - grad F_i||^2 <= 12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, for alpha in [0, 1/L]"
+        ),
         source=SOURCE,
         tight=False,
         known_ratio=ratio(paper_bound, BASE),
@@ -267,7 +269,10 @@ CLAIMS = (
         version="sharp",
         form="convex",
         title="Mean square error of the stochastic meta-gradient, convex users",
-        statement="for convex f_i and alpha <= 2/L, E||G~ - grad F_i||^2 <= sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D')",
+        statement=(
+            "for convex f_i and alpha <= 2/L, "
+            "E||G~ - grad F_i||^2 <= sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D')"
+        ),
         source="docs/theory.md, section 9.2",
         tight=True,
         known_ratio=ratio(convex_bound, BASE, convex=True),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import require
@@ -23,7 +22,7 @@ LEVEL = 1 - ERROR / TOGETHER  # of one
 class Summary(NamedTuple):
     """Number, mean and sum of squared deviations of samples; summaries of blocks are added with :func:`merged`."""
 
-    count: int
+    number: int
     mean: float
     deviations: float
 
@@ -39,12 +38,12 @@ def merged(a: Summary, b: Summary) -> Summary:
 
     Examples
     --------
-    >>> merged(summary(np.array([0.0, 1.0])), summary(np.array([2.0])))
-    Summary(count=3, mean=1.0, deviations=2.0)
+    >>> merged(Summary(2, 0.5, 0.5), Summary(1, 2.0, 0.0))
+    Summary(number=3, mean=1.0, deviations=2.0)
     """
-    count = a.count + b.count
+    number = a.number + b.number
     gap = b.mean - a.mean
-    return Summary(count, a.mean + gap * b.count / count, a.deviations + b.deviations + gap**2 * a.count * b.count / count)
+    return Summary(number, a.mean + gap * b.number / number, a.deviations + b.deviations + gap**2 * a.number * b.number / number)
 
 
 def empirical_bernstein(found: Summary, largest: float, error: float) -> float:
@@ -57,10 +56,10 @@ def empirical_bernstein(found: Summary, largest: float, error: float) -> float:
     >>> round(empirical_bernstein(Summary(1001, 0.5, 0.0), 1.0, 4 * math.exp(-3.0)), 12)
     0.007
     """
-    require(found.count >= 2, f"{found.count} sample; an interval needs at least 2: use a larger runs=")
+    require(found.number >= 2, f"{found.number} sample; an interval needs at least 2: use a larger runs=")
     log = math.log(4 / error)
-    variance = found.deviations / (found.count - 1)
-    return math.sqrt(2 * variance * log / found.count) + 7 * largest * log / (3 * (found.count - 1))
+    variance = found.deviations / (found.number - 1)
+    return math.sqrt(2 * variance * log / found.number) + 7 * largest * log / (3 * (found.number - 1))
 
 
 def norm_of_mean(count: int, largest: float, mean_square: float, error: float) -> float:
