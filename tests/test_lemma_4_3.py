@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from pfl_theory.claims.lemma_4_3_error import Numbers
 from pfl_theory.claims.sampled import LEVEL, Summary, empirical_bernstein, merged, norm_of_mean, note, summary
 from pfl_theory.errors import InputError
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat, Sine
-from pfl_theory.losses.piecewise import Curve, Piecewise
+from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 from pfl_theory.problems.problem import Problem
 from pfl_theory.seeds import generator
 
@@ -161,7 +162,7 @@ def slow(gradient, hessian, p, w, alpha, sizes):
     m = len(p)
     after = w - alpha * p @ gradient(w)
     target = (np.eye(len(w)) - alpha * np.tensordot(p, hessian(w), 1)) @ (p @ gradient(after))
-    mean, square = np.zeros(len(w)), 0.0
+    mean, square = np.zeros(len(w), target.dtype), 0.0
     for q1, inner in ordered(sizes.inner, m, p, replace=sizes.replace):
         at = gradient(w - alpha * inner @ gradient(w))
         for q2, outer in ordered(sizes.outer, m, p, replace=sizes.replace):
@@ -170,7 +171,7 @@ def slow(gradient, hessian, p, w, alpha, sizes):
                 off = v - alpha * np.tensordot(share, hessian(w), 1) @ v - target
                 mean += q1 * q2 * q3 * off
                 square += q1 * q2 * q3 * off @ off
-    return target, float(np.linalg.norm(mean)), square
+    return target, float(np.linalg.norm(mean.astype(float))), float(square)
 
 
 SIZES = [
@@ -233,6 +234,72 @@ def test_enumeration_against_ordered_batches_of_rows(sizes):
     found = enumerated(data_of(problem, 1), w, alpha, sizes)
     check(found, target, bias, error)
     assert found.gradient == pytest.approx(problem.meta_gradient(w, alpha)[1], abs=1e-14)
+
+
+def fraction_gradient(curve, x):
+    """f'(x) of a curve in fractions."""
+
+    def integral(to):  # of f'' from the first node
+        total = Fraction(0)
+        for k in range(len(nodes) - 1):
+            if to <= nodes[k]:
+                break
+            end = min(to, nodes[k + 1])
+            rise = (heights[k + 1] - heights[k]) / (nodes[k + 1] - nodes[k])
+            total += (end - nodes[k]) * (heights[k] + rise * (end - nodes[k]) / 2)
+        return total
+
+    nodes, heights = [Fraction(float(v)) for v in curve.x], [Fraction(float(v)) for v in curve.h]
+    return Fraction(curve.slope) + integral(x) - integral(Fraction(curve.anchor))
+
+
+def fraction_hessian(curve, x):
+    nodes, heights = [Fraction(float(v)) for v in curve.x], [Fraction(float(v)) for v in curve.h]
+    for k in range(len(nodes) - 1):
+        if nodes[k] <= x <= nodes[k + 1]:
+            return heights[k] + (heights[k + 1] - heights[k]) * (x - nodes[k]) / (nodes[k + 1] - nodes[k])
+    return Fraction(0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rounding_bound_against_fractions(seed):
+    """Everything about a curve with flat noise is rational."""
+    rng = generator(seed, "fractions")
+    curve = random_piecewise(rng, n_users=1).curves[0]
+    xi = np.array([0.75, -0.5, -0.25]) * 2.0 ** rng.integers(-3, 4)  # of mean zero exactly
+    w, alpha, sizes = float(rng.uniform(curve.x[0], curve.x[-1])), float(rng.uniform(0.1, 2)), Sizes(2, 1, None, True)
+    found = enumerated(CurveData(curve, FiniteNoise(xi[:, None], [Flat()])), np.array([w]), alpha, sizes)
+    at, step, noise = Fraction(w), Fraction(alpha), [Fraction(float(v)) for v in xi]
+    slope = fraction_gradient(curve, at)
+    shrink = 1 - step * fraction_hessian(curve, at)
+    target = shrink * fraction_gradient(curve, at - step * slope)
+    bias = square = Fraction(0)
+    for a, b, c in itertools.product(noise, repeat=3):
+        off = shrink * (fraction_gradient(curve, at - step * (slope + (a + b) / 2)) + c) - target
+        bias, square = bias + off / 27, square + off**2 / 27
+    for side, exact in ((found.bias, abs(bias)), (found.error, square)):
+        assert Fraction(side.lower) <= exact <= Fraction(side.upper)
+        assert side.width <= 1e-9 * (1 + side.upper)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_bound_against_long_doubles(seed):
+    rng = generator(seed, "long doubles")
+    x, w, alpha = rng.normal(size=(4, 2)) * 10 ** rng.uniform(-0.5, 1), rng.normal(size=2), float(rng.uniform(0.1, 2))
+    z = rng.normal(size=4)
+    problem = Problem(pfl.losses.LogCosh("regression"), pfl.Federation.from_arrays([x], [z]))
+    far, sizes, p = x.astype(np.longdouble), Sizes(2, 2, 1, True), np.full(4, 0.25, np.longdouble)
+
+    def slope(u):
+        return np.tanh(far @ u - z)
+
+    _, bias, error = slow(
+        lambda u: slope(u)[:, None] * far, lambda u: (1 - slope(u) ** 2)[:, None, None] * far[:, :, None] * far[:, None, :], p, w, alpha, sizes
+    )
+    found = enumerated(data_of(problem, 0), w, alpha, sizes)
+    for side, exact in ((found.bias, bias), (found.error, error)):
+        assert side.lower <= exact <= side.upper
+        assert abs(side.middle - exact) < side.width / 20 or side.lower == 0  # a worst case, not an estimate
 
 
 def test_rows_of_weight_zero_are_no_data():

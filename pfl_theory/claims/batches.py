@@ -35,7 +35,7 @@ from .sampled import ERROR, TOGETHER, Summary, empirical_bernstein, merged, norm
 LARGEST_ENUMERATION = 10**8  # outcomes of (D, D', D'') for one user at one point
 BLOCK = 2**17  # numbers in one array of a block
 LARGEST_BATCH = 170  # 170! is the last factorial that is a float
-LARGEST_SUPPORT = 2**22  # data times coordinates
+LARGEST_SUPPORT = 2**21  # data times coordinates
 KEPT_TABLE = 2**15  # numbers in a table of batches that is kept
 FACTORIALS = np.array([float(math.factorial(k)) for k in range(LARGEST_BATCH + 1)])
 
