@@ -680,7 +680,6 @@ def test_an_instance_of_rows_with_batches_comes_back(tmp_path):
     assert BIAS[SHARP].judge(a).lhs == BIAS[SHARP].judge(b).lhs
 
 
-@pytest.mark.xfail(strict=True, reason="Instance.save does not write the noise of piecewise users")
 def test_an_instance_with_finite_noise_comes_back(tmp_path):
     curve, noise = lopsided(0.4, uniform=False)
     problem = Problem.from_functions(**Piecewise([curve], noise).functions())

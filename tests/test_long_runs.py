@@ -120,7 +120,9 @@ def test_monte_carlo_of_the_algorithm_on_the_extension():
     exact = run_terms.exact_run(instance)
     means = np.array(
         [
-            pfl.run(instance.algorithm, instance.problem, rounds=30, w0=[1.0], seed=s, record="local_gradient").records["local_gradient_norm2"][:-1].mean()
+            pfl.run(instance.algorithm, instance.problem, rounds=30, w0=[1.0], seed=s, record="local_gradient")
+            .records["local_gradient_norm2"][:-1]
+            .mean()
             for s in range(150)
         ]
     )
@@ -200,7 +202,9 @@ def test_bad_input_is_refused():
     users = random_users(np.random.default_rng(0), 2, 9)
     with pytest.raises(InputError, match="d <= 8"):
         long_run(users, 0.0, 0.1, 1, 1, "exact", 5, np.zeros(9))
-    problem = pfl.Problem.from_functions(**Piecewise(counterexample.users().oracle.origin.curves, FiniteNoise(np.eye(6) - 1 / 6, [Flat()] * 6)).functions())
+    problem = pfl.Problem.from_functions(
+        **Piecewise(counterexample.users().oracle.origin.curves, FiniteNoise(np.eye(6) - 1 / 6, [Flat()] * 6)).functions()
+    )
     algorithm = pfl.FedAvg(beta=0.1, local_steps=9, batch=2)
     with pytest.raises(InputError, match="enumeration"):
         enumerate_run(problem, algorithm, 0.0, 2, 0.0)

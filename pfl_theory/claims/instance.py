@@ -104,8 +104,9 @@ class Instance:
         target = Path(path)
         oracle = self.problem.oracle
         if isinstance(getattr(oracle, "origin", None), Piecewise):
-            curves = oracle.origin.curves  # type: ignore[union-attr]
-            problem: dict[str, Any] = {"piecewise": [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in curves]}
+            origin = oracle.origin  # type: ignore[union-attr]
+            curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in origin.curves]
+            problem: dict[str, Any] = {"piecewise": curves, "noise": None if origin.noise is None else origin.noise.as_data()}
         elif hasattr(oracle, "fed"):
             loss, fed = self.problem.loss, self.problem.federation
             problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]

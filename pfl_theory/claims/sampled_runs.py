@@ -10,9 +10,7 @@ from ..algorithms.runner import run
 from ..errors import require
 from .instance import Instance
 from .interval import Interval
-
-TOGETHER = 16  # sampled sides judged together in the table of verdicts, at most (a test counts them)
-LEVEL = 1 - 1e-3 / TOGETHER  # of one side, so that all hold together with probability 0.999
+from .sampled import LEVEL, TOGETHER
 
 
 @functools.lru_cache(maxsize=16)
@@ -39,4 +37,4 @@ def sampled_left_side(instance: Instance) -> Interval:
 
 def note(instance: Instance) -> str:
     """What a reader must know of a sampled side."""
-    return f"Sampled: {instance.runs} runs of the algorithm, level {LEVEL:.6g} each, so that {TOGETHER} judged together hold with 0.999."
+    return f"Sampled with N = {instance.runs} runs of the algorithm, level {LEVEL:.7g} each, at most {TOGETHER} judged together."

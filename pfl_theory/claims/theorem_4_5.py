@@ -57,7 +57,8 @@ from .run_terms import (
     step_at_most,
     steps_of,
 )
-from .sampled_runs import LEVEL, note, sampled_left_side
+from .sampled import LEVEL
+from .sampled_runs import note, sampled_left_side
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Theorem 4.5, as transcribed"
 CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")

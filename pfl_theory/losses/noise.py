@@ -99,7 +99,7 @@ SHAPES = {"flat": Flat, "sine": Sine, "bump": Bump}
 
 @dataclass(frozen=True, eq=False)
 class FiniteNoise:
-    """m equally likely data of every user, datum z adding sum_k coefficients[z, k] S_k(w) to its loss.
+    """m data of every user, equally likely or not, datum z adding sum_k coefficients[z, k] S_k(w) to its loss.
 
     Attributes
     ----------
