@@ -10,7 +10,8 @@ sharp, convex          min(L, m(c)) + c, c = alpha rho B; d = 1: also           
                        <= L + c - alpha L^2 / 2; f_i convex, alpha <= 1/L
 =====================  ==========================================================  =====================================
 
-m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory.md, section "Smoothness of F". Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
+m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory.md, section "Smoothness of F".
+Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0
 
 
 def convex_witness_curve(alpha: float, L: float, rho: float, B: float, tooth: float = 0.0) -> Curve:
-    """f'' falls from L at 0 to 0 and has a tooth of this height that ends at w = alpha B, where f' = B: w adapts onto 0 and f'' has slope -rho left of w.
+    """f'' falls from L at 0 to 0 and has a tooth of this height that ends at w = alpha B, where f' = B.
 
-    Where alpha rho B = L the fall itself ends at w and no tooth is needed.
+    So w adapts onto 0, and f'' has slope -rho left of w. Where alpha rho B = L the fall itself ends at w and no tooth is needed.
     """
     w, foot = alpha * B, L / rho
     if tooth == 0.0:

@@ -97,12 +97,14 @@ def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float =
 
 
 def convex_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01) -> Instance:
-    """Two convex users of curvature L about 0, where both adapt to, and f_1' - f_2' = -2 gamma_G; it rises to 2 gamma_G at w, where f_1'' = 2 gamma_H.
+    """Two convex users: curvature L about 0, to where both adapt, and f_1' - f_2' = -2 gamma_G; it rises to 2 gamma_G at w, where f_1'' = 2 gamma_H.
 
     Needs 2 gamma_H <= L and room for the rise between 0 and w: gamma_G < alpha B gamma_H / 2, nearly.
     """
     half, ramp, plateau, middle, w = _convex_parts(alpha, L, B, gamma_G, gamma_H)
-    require(w - plateau - ramp > half + ramp, f"the convex witness needs gamma_G < alpha B gamma_H / 2; given {gamma_G:g}, {alpha * B * gamma_H / 2:g}")
+    require(
+        w - plateau - ramp > half + ramp, f"the convex witness needs gamma_G < alpha B gamma_H / 2; given {gamma_G:g}, {alpha * B * gamma_H / 2:g}"
+    )
     require(2 * gamma_H <= L, f"the convex witness needs 2 gamma_H <= L; given gamma_H = {gamma_H:g}, L = {L:g}")
     common = np.array([-half - ramp, -half, half, half + ramp]), np.array([0.0, L, L, 0.0])
     rising = np.array([w - plateau - ramp, w - plateau, w, w + ramp]), np.array([0.0, 2 * gamma_H, 2 * gamma_H, 0.0])
