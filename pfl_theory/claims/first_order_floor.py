@@ -62,8 +62,8 @@ def direction(problem: Problem, w: float, alpha: float) -> float:
 
     Examples
     --------
-    >>> direction(witness().problem, 0.0, 1.0)
-    0.0
+    >>> abs(direction(witness().problem, 0.0, 1.0)) < 1e-15
+    True
     """
     return float(problem.gradient(problem.adapted(np.array([w]), alpha)).mean())
 
@@ -159,17 +159,17 @@ def convex_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, eps: floa
     return _users([up, down], alpha, "opposite slopes, one spike")
 
 
-def attracting(m: float = 0.002, eps: float = 1e-3, wide: float = 1.2) -> Instance:
-    """FO is drawn to 0, where ||grad F|| = h (1 - m): slopes 1 and -1, spikes -h and h at 0 with their areas given back beside them.
+def attracting(m: float = 0.002, h: float | None = None, alpha: float = 1.0, eps: float = 1e-3, wide: float = 1.2) -> Instance:
+    """FO is drawn to 0, where ||grad F|| = alpha h (1 - alpha m): slopes 1 and -1, spikes -h and h at 0 with their areas given back beside them.
 
-    Around the spikes the curvature is m. alpha = 1, h = 1 - m, so that L = 1.
+    Around the spikes the curvature is m. Where h is not given it is 1 - m, so that L = 1. Needs alpha > 3 eps: users adapt to beyond the spikes.
     """
-    h = 1 - m
+    h = 1 - m if h is None else h
     nodes = np.array([-wide - eps, -wide, -3 * eps, -2 * eps, -eps, 0.0, eps, 2 * eps, 3 * eps, wide, wide + eps])
     spike = np.array([0.0, 0.0, 0.0, -0.5, 0.0, 1.0, 0.0, -0.5, 0.0, 0.0, 0.0])
     around = np.array([0.0, *[m] * 9, 0.0])
     users = [Curve(nodes, around + side * h * spike, 0.0, -side) for side in (-1.0, 1.0)]
-    return _users(users, 1.0, f"FO drawn to 0, m = {m:g}")
+    return _users(users, alpha, f"FO drawn to 0, m = {m:g}")
 
 
 def attracting_ratio(m: float = 0.002, eps: float = 1e-3, wide: float = 1.2) -> float:
