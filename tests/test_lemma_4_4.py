@@ -28,7 +28,7 @@ CONVEX_WITNESSES = [
 
 
 @pytest.mark.parametrize(("alpha", "L", "B", "gamma_G", "gamma_H", "rms", "ratio"), CONVEX_WITNESSES)
-def test_convex_witness_of_lemma_4_4(alpha, L, B, gamma_G, gamma_H, rms, ratio):  # noqa: N803 - the paper's symbols
+def test_convex_witness_of_lemma_4_4(alpha, L, B, gamma_G, gamma_H, rms, ratio):
     instance = lemma_4_4.convex_witness(alpha, L, B, gamma_G, gamma_H)
     assert heterogeneity(instance.problem) == pytest.approx((gamma_G, gamma_H), rel=1e-9)
     assert [instance.constants[name].max() for name in ("L", "B")] == pytest.approx([L, B], rel=1e-12)
@@ -99,7 +99,7 @@ def test_sandwich_in_closed_form_against_a_grid():
 
 
 @pytest.mark.parametrize(("L", "alpha"), [(1.0, 1.0), (3.0, 1 / 3)])
-def test_four_over_twenty_seven(L, alpha):  # noqa: N803 - the paper's symbol
+def test_four_over_twenty_seven(L, alpha):
     """Without rho, at alpha = 1/L: 27 times below the transcribed 4 L."""
     assert lemma_4_2.convex_bound(alpha, L, 0.0, 5.0) == pytest.approx(4 * L / 27)
     assert lemma_4_2.convex_bound(alpha, L, 0.0, 5.0) == pytest.approx(lemma_4_2.paper_bound(alpha, L, 0.0, 5.0) / 27)
@@ -110,7 +110,7 @@ TEETH = [(1.0, 1.0, 1.0, 1.0, 0.0, 1.5), (1.0, 1.0, 4.0, 1.0, 0.01, 4.4999), (0.
 
 
 @pytest.mark.parametrize(("alpha", "L", "rho", "B", "tooth", "value"), TEETH)
-def test_convex_witness_of_lemma_4_2(alpha, L, rho, B, tooth, value):  # noqa: N803 - the paper's symbols
+def test_convex_witness_of_lemma_4_2(alpha, L, rho, B, tooth, value):
     instance = lemma_4_2.convex_witness(alpha, L, rho, B, tooth)
     found = {name: instance.constants[name].max() for name in ("L", "rho", "B")}
     assert found == pytest.approx({"L": L, "rho": rho, "B": B}, rel=1e-9)
@@ -126,7 +126,7 @@ def test_convex_witness_of_lemma_4_2_needs_room():
 
 
 def test_smaller_right_side_of_lemma_4_2_is_violated():
-    def without_bend(alpha, L, rho, B):  # noqa: N803 - the paper's symbols
+    def without_bend(alpha, L, rho, B):
         return L + alpha * rho * B - alpha * L**2
 
     wrong = dataclasses.replace(SMOOTH, sides=lemma_4_2._sides(without_bend))
@@ -183,7 +183,7 @@ def test_convex_rows_in_more_dimensions():
 
 
 def test_convexity_is_asked_for():
-    def given(A):  # noqa: N803 - the matrix
+    def given(A):
         problem = pfl.Problem(pfl.losses.Quadratic(A), pfl.Federation.from_arrays([[[0.0, 0.0]]]))
         return pfl.Instance(problem, 0.5, ball=(1.0, None))
 
