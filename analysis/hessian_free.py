@@ -98,7 +98,7 @@ def floor(h, alpha):
     from pfl_theory.claims.on_curves import heterogeneity
     from pfl_theory.losses.piecewise import Curve
 
-    base = claim.attracting(M, h, alpha).problem.oracle.origin.curves
+    base = claim.attracting(M, h, alpha, eps=1e-5).problem.oracle.origin.curves
     bump = (np.array([3.0, 3.01, 3.02]), np.array([0.0, 1.0, 0.0]))
     family = pfl.Piecewise([Curve(np.concatenate([c.x, bump[0]]), np.concatenate([c.h, bump[1]]), c.anchor, c.slope) for c in base])
     problem = pfl.Problem.from_functions(**family.functions())
