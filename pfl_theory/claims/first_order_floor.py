@@ -216,7 +216,10 @@ def random_at_rest(rng: np.random.Generator, *, convex: bool = False) -> Instanc
 
 def random_instance(rng: np.random.Generator, *, convex: bool = False) -> Instance:
     """Random users, every other time with FO at rest."""
-    return random_at_rest(rng, convex=convex) if rng.random() < 0.5 else random_curves(rng, convex=convex)
+    if rng.random() < 0.5:
+        return random_at_rest(rng, convex=convex)
+    base = random_curves(rng, convex=convex)
+    return Instance(base.problem, base.alpha, points_of(base)[::2, None], base.name)
 
 
 def _random_convex(rng: np.random.Generator) -> Instance:
