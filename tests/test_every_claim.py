@@ -28,6 +28,7 @@ def test_witness_reaches_the_known_ratio(claim):
         assert claim.version == "paper"
         assert claim.known_ratio > 1
     else:
+        assert (verdict.outcome == "INCONCLUSIVE") == bool(claim.open_constant)  # a statement that names no constant never holds
         assert claim.known_ratio >= 0.99 or not claim.tight  # a witness worth the name; only a form that is not tight may be loose
         assert verdict.attained == (claim.known_ratio == 1.0)
 

@@ -1,27 +1,40 @@
 """Hessian-free Per-FedAvg replaces H v by a difference of gradients: how far off it is.
 
-=======  ==================================================================================  ==========================================
-version  alpha ||[grad f(w + delta v) - grad f(w - delta v)] / (2 delta) - Hess f(w) v||      tight
-=======  ==================================================================================  ==========================================
-paper    <= alpha rho delta ||v||^2                                                           no: half of it is reached
-sharp    <= alpha min(rho delta ||v||^2 / 2, 2 L ||v||)                                       attained
-=======  ==================================================================================  ==========================================
+==================  ===============================================================================  ==============================
+version, form       alpha ||[grad f(w + delta v) - grad f(w - delta v)] / (2 delta) - Hess f(w) v||  tight
+==================  ===============================================================================  ==============================
+paper               <= alpha rho delta ||v||^2                                                       no: half of it is reached
+sharp               <= alpha min(rho delta ||v||^2 / 2, 2 L ||v||)                                   attained
+sharp, third-order  <= alpha rho_3 delta^2 ||v||^3 / 6, D^3 f rho_3-Lipschitz                        as delta ||v|| -> 0 (cosine)
+==================  ===============================================================================  ==============================
 
-v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points w of piecewise users, with
-the delta of the instance's algorithm.
+v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points w, with the delta of the
+instance's algorithm: piecewise users; for the last form rows under the cosine or the logistic loss, whose fourth derivatives are bounded.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..federations.federation import Federation
+from ..losses.cosine import Cosine
+from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise
+from ..losses.row_moments import row_moments
+from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from .claim import Claim, Hypothesis, Sides, bound, has_constants
+from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from .data_side import of_rounding, worst_point
 from .instance import Instance
 from .interval import UNIT, Interval
+from .lemma_4_2 import roundings_of_constants
 from .on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, points_of, random_curves
+
+SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoid, q = its slope in (0, 1/4], at q = 1/4
 
 
 def _delta(instance: Instance) -> float:
@@ -64,6 +77,61 @@ def sharp_bound(L: float, rho: float, delta: float, size: float) -> float:
     return min(rho * delta * size**2 / 2, 2 * L * size)
 
 
+def fourth(problem: Problem) -> NDArray | None:
+    """rho_3 of every user, a Lipschitz constant of D^3 f_i; None where none is derived.
+
+    Cosine: f_i is a sum of cosines of amplitudes c^2 |phi_k|, so rho_3 = max_k |phi_k| / c^2 = rho / c. Logistic: E||x||^4 / 8.
+
+    Examples
+    --------
+    >>> fourth(third_order_witness().problem).tolist()
+    [1.0]
+    """
+    if not hasattr(problem.oracle, "fed"):
+        return None
+    loss = problem.loss
+    if isinstance(loss, Cosine):
+        return problem.constants()["rho"].values / loss.c
+    if isinstance(loss, Logistic) and loss.nonconvex == 0:
+        return SUP_D4_SOFTPLUS * row_moments(problem.federation).m4
+    return None
+
+
+def _fourth_is_known(instance: Instance) -> str | None:
+    known = fourth(instance.problem) is not None
+    return (
+        None
+        if known
+        else "no Lipschitz constant of the third derivative is derived for this problem: only for rows under the cosine or logistic loss."
+    )
+
+
+def third_order_sides(instance: Instance) -> Sides:
+    """The point and user where the left side comes closest to the right."""
+    alpha, delta, problem, fed = instance.alpha, _delta(instance), instance.problem, instance.problem.federation
+    rho_3 = fourth(problem)
+    assert rho_3 is not None
+    B, L, third, extent = bound(instance, "B_datum"), bound(instance, "L_datum"), bound(instance, "rho"), 0.0
+    if isinstance(problem.loss, Cosine):  # rounds w - z, and one datum's Hessian may change faster than a user's
+        third, extent = bound(instance, "lip_hessian_z"), float(np.abs(fed.x.astype(np.float64)).max()) * fed.scale * math.sqrt(fed.n_features)
+    count = 8 * (int(fed.sizes.max()) + problem.dim + 64) * UNIT
+
+    def at(w: NDArray) -> tuple[Interval, Interval]:
+        point = np.tile(w, (problem.n_users, 1))
+        v = problem.gradient(problem.adapted(point, alpha))
+        difference = (problem.gradient(point + delta * v) - problem.gradient(point - delta * v)) / (2 * delta)
+        off, size = np.linalg.norm(difference - problem.hvp(point, v), axis=1), np.linalg.norm(v, axis=1)
+        right = alpha * rho_3 * delta**2 * size**3 / 6
+        near = int(np.argmax(off / np.maximum(right, np.finfo(float).tiny)))
+        e, norm = float(off[near]), float(size[near])
+        reach = float(np.linalg.norm(w)) + delta * norm + extent
+        # v as computed is the v of the statement: two gradients, their points rounded, and the product
+        error = (count * (B + L * reach) + 2 * L * UNIT * reach) / delta + count * (L + third * reach) * norm
+        return of_rounding(alpha * e, alpha * error), Interval.rounded(float(right[near]), operations=64 + roundings_of_constants(instance))
+
+    return worst_point(instance, at)
+
+
 def _hessian_free(instance: Instance) -> str | None:
     good = isinstance(instance.algorithm, PerFedAvg) and instance.algorithm.variant == "hessian-free"
     return None if good else "the algorithm must be Hessian-free Per-FedAvg: its delta is what is judged."
@@ -84,6 +152,37 @@ def random_instance(rng: np.random.Generator) -> Instance:
     return Instance(base.problem, base.alpha, base.points, base.name, algorithm)
 
 
+def third_order_witness(theta: float = 0.02, alpha: float = 0.5, step: float = 0.1) -> Instance:
+    """One datum at 0 under the cosine loss, w = theta near 0: v is small, delta ||v|| = step."""
+    v = math.sin(theta - alpha * math.sin(theta))
+    problem = Problem(Cosine(), Federation.from_arrays([[[0.0]]]))
+    return _rows(problem, alpha, np.array([[theta]]), step / v, "cosine, near its bottom")
+
+
+def _rows(problem: Problem, alpha: float, points: NDArray, delta: float, name: str) -> Instance:
+    return Instance(problem, alpha, points, name, PerFedAvg(alpha=alpha, beta=0.1, variant="hessian-free", delta=delta))
+
+
+def random_rows(rng: np.random.Generator) -> Instance:
+    """One user of a few rows under the cosine or the logistic loss; delta ||v|| between 0.1 and 3, where the error stands above rounding."""
+    d, m = int(rng.integers(1, 4)), int(rng.integers(1, 6))
+    x = [rng.normal(size=(m, d)) * np.exp(rng.normal())]
+    if rng.random() < 0.5:
+        problem = Problem(Cosine(float(np.exp(rng.normal()))), Federation.from_arrays(x))
+    else:
+        problem = Problem(Logistic(), Federation.from_arrays(x, [rng.integers(0, 2, m)]))
+    alpha = float(rng.uniform(0, 1)) / problem.constants()["L"].max()
+    w = rng.normal(size=d)
+    size = float(np.linalg.norm(problem.gradient(problem.adapted(w, alpha))))
+    return _rows(problem, alpha, w[None], float(10 ** rng.uniform(-1, 0.5)) / size, "random rows")
+
+
+def _softmax() -> Instance:
+    problem = Problem(Softmax(2), Federation.from_arrays([[[1.0]]], [[0]]))
+    return _rows(problem, 0.5, np.zeros((1, 2)), 0.1, "softmax: fourth derivative not derived")
+
+
+THETA = math.cos(0.02) * 6 * (0.1 - math.sin(0.1)) / 0.1**3  # e is cos(theta) (x - sin x) / delta at delta ||v|| = x
 HYPOTHESES = (ON_CURVES, has_constants("L", "rho"), Hypothesis("Hessian-free Per-FedAvg", _hessian_free))
 
 CLAIMS = (
@@ -114,5 +213,24 @@ CLAIMS = (
         sides=_sides(sharp_bound),
         witness=witness,
         draw=random_instance,
+    ),
+    Claim(
+        name="hessian-free-error",
+        version="sharp",
+        form="third-order",
+        title="Error of the Hessian-free product where third derivatives are Lipschitz",
+        statement="where D^3 f_i is rho_3-Lipschitz the Hessian-free product is off by at most alpha rho_3 delta^2 ||v||^3 / 6",
+        source="docs/theory.md, section 9.4",
+        tight=True,
+        known_ratio=THETA,
+        hypotheses=(
+            Hypothesis("a Lipschitz constant of D^3 f_i is derived", _fourth_is_known),
+            has_constants("B_datum", "L_datum", "rho"),
+            HYPOTHESES[-1],
+        ),
+        sides=third_order_sides,
+        witness=third_order_witness,
+        draw=random_rows,
+        cases=(Case("softmax", _softmax, "NOT_APPLICABLE"), Case("piecewise", witness, "NOT_APPLICABLE")),
     ),
 )

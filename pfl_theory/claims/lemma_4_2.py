@@ -6,9 +6,12 @@ version, form          L_F                                                      
 paper                  4 L + alpha rho B, alpha <= 1/L                             as kappa = rho B / L^2 grows
 sharp                  (1 + alpha L)^2 L + alpha rho B                             as kappa grows, every alpha
 sharp, one-dimensional (1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, d = 1      exact: the witness attains it
+sharp, convex          min(L, m(c)) + c, c = alpha rho B; d = 1: also              exact in d = 1 where alpha rho B >= L
+                       <= L + c - alpha L^2 / 2; f_i convex, alpha <= 1/L
 =====================  ==========================================================  =====================================
 
-Proofs: docs/theory.md, section "Smoothness of F". Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
+m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory.md, section "Smoothness of F".
+Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from ..seeds import generator
 from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants, inside_ball
 from .instance import Instance
 from .interval import UNIT, Interval
+from .on_curves import CONVEX, made_convex
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed"
 
@@ -57,6 +61,31 @@ def one_dimensional_bound(alpha: float, L: float, rho: float, B: float) -> float
     return sharp_bound(alpha, L, rho, B) - alpha * L**2 / 2
 
 
+def sandwich(alpha: float, L: float, c: float) -> float:
+    """m(c), the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L, for alpha L <= 1: at h = (1 - 2 alpha c) / (3 alpha), cut to [0, L].
+
+    Examples
+    --------
+    >>> round(27 * sandwich(1.0, 1.0, 0.0), 12)
+    4.0
+    """
+    h = L if alpha == 0 else min(max((1 - 2 * alpha * c) / (3 * alpha), 0.0), L)
+    return (1 - alpha * h) ** 2 * (h + c)
+
+
+def convex_bound(alpha: float, L: float, rho: float, B: float, dim: int = 2) -> float:
+    """min(L, m(c)) + c with c = alpha rho B; in one dimension at most L + c - alpha L^2 / 2 as well.
+
+    Examples
+    --------
+    >>> convex_bound(1.0, 1.0, 1.0, 1.0), convex_bound(1.0, 1.0, 1.0, 1.0, dim=1)
+    (2.0, 1.5)
+    """
+    c = alpha * rho * B
+    any_dimension = min(L, sandwich(alpha, L, c)) + c
+    return min(any_dimension, L + c - alpha * L**2 / 2) if dim == 1 else any_dimension
+
+
 def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
     """The extremal function: f'' = -L on [0, w], f'(0) = B - L^2/(2 rho), so that w adapts onto 0 and |F''(w+)| is the one-dimensional bound."""
     steep = B - L**2 / (2 * rho)
@@ -71,9 +100,30 @@ def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0
     return Instance(Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name)
 
 
-def random_instance(rng: np.random.Generator) -> Instance:
+def convex_witness_curve(alpha: float, L: float, rho: float, B: float, tooth: float = 0.0) -> Curve:
+    """f'' falls from L at 0 to 0 and has a tooth of this height that ends at w = alpha B, where f' = B.
+
+    So w adapts onto 0, and f'' has slope -rho left of w. Where alpha rho B = L the fall itself ends at w and no tooth is needed.
+    """
+    w, foot = alpha * B, L / rho
+    if tooth == 0.0:
+        require(abs(w - foot) <= 1e-12 * w, f"the convex witness needs a tooth unless alpha rho B = L; given {alpha * rho * B:g} and L = {L:g}")
+        return Curve(np.array([-foot, 0.0, w]), np.array([0.0, L, 0.0]), w, B)
+    rise = tooth / rho
+    require(w - 2 * rise >= foot, f"the convex witness needs alpha rho B >= L + 2 * tooth; given {alpha * rho * B:g}, L = {L:g}, tooth = {tooth:g}")
+    return Curve(np.array([-foot, 0.0, foot, w - 2 * rise, w - rise, w]), np.array([0.0, L, 0.0, 0.0, tooth, 0.0]), w, B)
+
+
+def convex_witness(alpha: float = 1.0, L: float = 1.0, rho: float = 1.0, B: float = 1.0, tooth: float = 0.0) -> Instance:
+    """One convex user; |F''| left of w = alpha B is L + alpha rho B - alpha L^2 / 2 - alpha tooth^2."""
+    curve = convex_witness_curve(alpha, L, rho, B, tooth)
+    return Instance(Problem.from_functions(**Piecewise([curve]).functions()), alpha, name="convex witness")
+
+
+def random_instance(rng: np.random.Generator, *, convex: bool = False) -> Instance:
     """Random piecewise users, alpha in [0, 1/L]."""
-    problem = Problem.from_functions(**random_piecewise(rng).functions())
+    family = random_piecewise(rng)
+    problem = Problem.from_functions(**(made_convex(family) if convex else family).functions())
     return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), name="random piecewise")
 
 
@@ -131,6 +181,10 @@ def _sides(formula):  # type: ignore[no-untyped-def]
     return sides
 
 
+def _convex_sides(instance: Instance) -> Sides:
+    return _sides(functools.partial(convex_bound, dim=instance.problem.dim))(instance)
+
+
 def roundings_of_constants(instance: Instance) -> int:
     """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section "Rounding")."""
     oracle = instance.problem.oracle
@@ -159,13 +213,23 @@ def _large_alpha() -> Instance:
     return Instance(witness().problem, 1.25, name="witness, alpha = 1.25/L")
 
 
-def _logistic() -> Instance:
+def _large_alpha_convex() -> Instance:
+    return Instance(convex_witness().problem, 1.25, name="convex witness, alpha = 1.25/L")
+
+
+def _two_curvatures() -> Instance:
+    problem = Problem(Quadratic([[1.0, 0.0], [0.0, 1.0 / 3.0]]), Federation.from_arrays([[[0.0, 0.0], [1.0, 1.0]]]))
+    return Instance(problem, 1.0, name="convex quadratic, alpha = 1/L", ball=(2.0, None))
+
+
+def _logistic(nonconvex: float = 0.1) -> Instance:
     centres = location(n_users=8, dim=3, size=30, heterogeneity=1.5, seed=3)
     labels = (centres.x @ np.array([1.0, -0.5, 0.25]) > 0).astype(np.int64)
     fed = Federation(centres.x, labels, centres.weights, centres.offsets, name="location features")
-    problem = Problem(Logistic(nonconvex=0.1), fed)
+    problem = Problem(Logistic(nonconvex=nonconvex), fed)
     points = np.cumsum(generator(7, "points").normal(scale=0.05, size=(200, 3)), axis=0)
-    return Instance(problem, 0.5 / problem.constants()["L"].max(), points, "nonconvex logistic, 200 points")
+    kind = "nonconvex logistic" if nonconvex else "logistic"
+    return Instance(problem, 0.5 / problem.constants()["L"].max(), points, f"{kind}, 200 points")
 
 
 @functools.cache  # three forms are judged on it, and its constants need eigenvalues of every user's pixels
@@ -236,6 +300,29 @@ CLAIMS = (
             CASES[0],
             Case("large-alpha", _large_alpha, "HOLDS"),
             Case("logistic", _logistic, "NOT_APPLICABLE"),
+        ),
+    ),
+    Claim(
+        name="lemma-4.2",
+        version="sharp",
+        form="convex",
+        title="Smoothness of F_i for convex f_i",
+        statement="for f_i convex and alpha <= 1/L, F_i is L_F-smooth with L_F = min(L, m(c)) + c, c = alpha rho B, m(c) = max over 0 <= h <= L of "
+        "(1 - alpha h)^2 (h + c); for d = 1 also with L + alpha rho B - alpha L^2/2",
+        source="docs/theory.md, Proposition 3 (convex form of Lemma 4.2)",
+        tight=True,
+        known_ratio=1.0,
+        hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, IN_BALL),
+        sides=_convex_sides,
+        witness=convex_witness,
+        draw=functools.partial(random_instance, convex=True),
+        cases=(
+            Case("tooth", lambda: convex_witness(rho=4.0, tooth=0.01), "HOLDS", ratio=4.4999 / 4.5),
+            Case("two-curvatures", _two_curvatures, "HOLDS", ratio=1.0),
+            Case("not-convex", witness, "NOT_APPLICABLE"),
+            Case("large-alpha", _large_alpha_convex, "NOT_APPLICABLE"),
+            Case("logistic", lambda: _logistic(nonconvex=0.0), "HOLDS"),
+            Case("handwritten", _handwritten, "HOLDS", "digits or MNIST"),
         ),
     ),
 )

@@ -1,11 +1,13 @@
 """Lemma 4.4: gradients of the F_i are close where gradients and Hessians of the f_i are.
 
-=======  =================================================================================  =============================================
-version  (1/n) sum ||grad F_i - grad F||^2 is at most                                       tight
-=======  =================================================================================  =============================================
-paper    3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, alpha <= 1/L                              no: at most 5/12 of it is reached
-sharp    ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, every alpha                         as gamma_G / B -> 0, for every alpha L <= 1
-=======  =================================================================================  =============================================
+=============  =================================================================================  =============================================
+version, form  (1/n) sum ||grad F_i - grad F||^2 is at most                                       tight
+=============  =================================================================================  =============================================
+paper          3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, alpha <= 1/L                              no: at most 5/12 of it is reached
+sharp          ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, every alpha                         as gamma_G / B -> 0, for every alpha L <= 1
+sharp, convex  min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2,       first: as gamma_G / B -> 0, gamma_G << gamma_H;
+               f_i convex, alpha <= 1/L                                                           second: gamma_H = 0; not known in between
+=============  =================================================================================  =============================================
 
 gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.3. Judged at points w of piecewise users.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import require
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from .claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
@@ -21,7 +24,18 @@ from .claim import Hypothesis as Condition
 from .data_side import of_rounding, squared_spread
 from .instance import Instance
 from .interval import UNIT
-from .on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, heterogeneity, meta_gradient_error, points_of, random_curves
+from .on_curves import (
+    CONVEX,
+    ON_CURVES,
+    curves_of,
+    gradient_error,
+    hessian_error,
+    heterogeneity,
+    meta_gradient_error,
+    points_of,
+    random_convex_curves,
+    random_curves,
+)
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.4, as transcribed"
 
@@ -34,6 +48,17 @@ def paper_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float
 def sharp_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
     """((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2."""
     return ((1 + alpha * L) ** 2 * gamma_G + alpha * B * gamma_H) ** 2
+
+
+def convex_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
+    """min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2.
+
+    Examples
+    --------
+    >>> convex_bound(1.0, 1.0, 1.0, 0.25, 0.5), convex_bound(1.0, 1.0, 1.0, 0.5, 0.25)
+    (1.0, 1.0)
+    """
+    return min((1 + alpha * L) * gamma_G + alpha * B * gamma_H, gamma_G + 2 * alpha * B * gamma_H) ** 2
 
 
 def _sides(formula):  # type: ignore[no-untyped-def]
@@ -69,6 +94,50 @@ def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float =
     )
     problem = Problem.from_functions(**Piecewise([plain, spiked]).functions())
     return Instance(problem, alpha, np.array([[w]]), "two users, one with a spike")
+
+
+def convex_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01) -> Instance:
+    """Two convex users: curvature L about 0, to where both adapt, and f_1' - f_2' = -2 gamma_G; it rises to 2 gamma_G at w, where f_1'' = 2 gamma_H.
+
+    Needs 2 gamma_H <= L and room for the rise between 0 and w: gamma_G < alpha B gamma_H / 2, nearly.
+    """
+    half, ramp, plateau, middle, w = _convex_parts(alpha, L, B, gamma_G, gamma_H)
+    require(
+        w - plateau - ramp > half + ramp, f"the convex witness needs gamma_G < alpha B gamma_H / 2; given {gamma_G:g}, {alpha * B * gamma_H / 2:g}"
+    )
+    require(2 * gamma_H <= L, f"the convex witness needs 2 gamma_H <= L; given gamma_H = {gamma_H:g}, L = {L:g}")
+    common = np.array([-half - ramp, -half, half, half + ramp]), np.array([0.0, L, L, 0.0])
+    rising = np.array([w - plateau - ramp, w - plateau, w, w + ramp]), np.array([0.0, 2 * gamma_H, 2 * gamma_H, 0.0])
+    first = Curve(np.concatenate([common[0], rising[0]]), np.concatenate([common[1], rising[1]]), 0.0, middle - gamma_G)
+    second = Curve(*common, 0.0, middle + gamma_G)
+    return Instance(Problem.from_functions(**Piecewise([first, second]).functions()), alpha, np.array([[w]]), "two convex users, one curved at w")
+
+
+def _convex_parts(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> tuple[float, float, float, float, float]:
+    """Half width of the common curvature, width of ramps, length of the plateau of f_1'', f'(0), and w."""
+    half, ramp = alpha * gamma_G, 1e-4 * gamma_G
+    area = 4 * gamma_G - gamma_H * ramp  # of f_1'' - f_2'' up to w; the ramp behind w makes it 4 gamma_G
+    common = L * (half + ramp / 2)
+    middle = B - 3 * gamma_G - common  # f_1' ends at B
+    return half, ramp, area / (2 * gamma_H) - ramp / 2, middle, alpha * (middle + common + area / 2)
+
+
+def convex_reached(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01) -> float:
+    """The left side of the convex witness in closed form."""
+    _, ramp, _, middle, _ = _convex_parts(alpha, L, B, gamma_G, gamma_H)
+    apart = gamma_G + alpha * L * (gamma_G - gamma_H * ramp / 2)
+    return (apart + alpha * gamma_H * (middle - apart)) ** 2
+
+
+def _linear() -> Instance:
+    """Two users with one and the same bump of curvature, looked at where both are linear: the second member is attained."""
+    bump = np.array([9.0, 10.0, 11.0]), np.array([0.0, 1.0, 0.0])
+    users = [Curve(*bump, 0.0, slope) for slope in (0.5, -0.25)]
+    return Instance(Problem.from_functions(**Piecewise(users).functions()), 1.0, np.zeros((1, 1)), "two users, linear where they are looked at")
+
+
+def _large_alpha_convex() -> Instance:
+    return Instance(convex_witness().problem, 1.25, np.array([[0.4]]), "convex witness, alpha = 1.25/L")
 
 
 def _large_alpha() -> Instance:
@@ -119,5 +188,25 @@ CLAIMS = (
         witness=witness,
         draw=random_curves,
         cases=(Case("large-alpha", _large_alpha, "HOLDS"),),
+    ),
+    Claim(
+        name="lemma-4.4",
+        version="sharp",
+        form="convex",
+        title="Heterogeneity of the meta-gradients of convex users",
+        statement="for f_i convex and alpha <= 1/L, (1/n) sum ||grad F_i - grad F||^2 <= "
+        "min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2",
+        source="docs/theory.md, section 9.3",
+        tight=True,
+        known_ratio=convex_reached() / convex_bound(1.0, 1.0, 1.0, 0.0001, 0.01),
+        hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),
+        sides=_sides(convex_bound),
+        witness=convex_witness,
+        draw=random_convex_curves,
+        cases=(
+            Case("linear", _linear, "HOLDS", ratio=1.0),
+            Case("not-convex", witness, "NOT_APPLICABLE"),
+            Case("large-alpha", _large_alpha_convex, "NOT_APPLICABLE"),
+        ),
     ),
 )

@@ -32,6 +32,20 @@ def _curves(instance: Instance) -> str | None:
 ON_CURVES = Hypothesis("users are piecewise functions of one variable", _curves)
 
 
+def _convex(instance: Instance) -> str | None:
+    origin = getattr(instance.problem.oracle, "origin", None)
+    if isinstance(origin, Piecewise):
+        lowest = min(float(c.h.min()) for c in origin.curves)
+        return None if lowest >= 0 else f"every f_i must be convex: f'' goes down to {lowest:.6g}."
+    if hasattr(instance.problem.oracle, "fed"):
+        loss = instance.problem.loss
+        return None if loss.convex else f"every f_i must be convex: {loss.name} is not known to be."
+    return "every f_i must be convex: for a problem from Python functions that is not known."
+
+
+CONVEX = Hypothesis("every f_i convex", _convex)
+
+
 def gradient_error(curves: Sequence[Curve]) -> float:
     """Bound of the rounding error of f' at a point (docs/theory.md, section 3.2, 1)."""
     return max((3 * len(c.x) + 64) * UNIT * (c.steepest + c.variation) for c in curves)
@@ -77,15 +91,25 @@ def heterogeneity(problem: Problem) -> tuple[float, float]:
     return float(np.sqrt(((g - g.mean(0)) ** 2).mean(0).max())), gamma_h
 
 
+def made_convex(family: Piecewise) -> Piecewise:
+    """The same users with |f''| at the nodes for f''."""
+    return Piecewise([Curve(c.x, np.abs(c.h), c.anchor, c.slope) for c in family.curves])
+
+
 def random_curves(rng: np.random.Generator, *, convex: bool = False) -> Instance:
     """Two to four random users, alpha in [0, 1/L], points at nodes and between."""
     family = random_piecewise(rng, n_users=int(rng.integers(2, 5)))
     if convex:
-        family = Piecewise([Curve(c.x, np.abs(c.h), c.anchor, c.slope) for c in family.curves])
+        family = made_convex(family)
     problem = Problem.from_functions(**family.functions())
     nodes = np.concatenate([c.x for c in family.curves])
     points = np.concatenate([rng.choice(nodes, 4), rng.uniform(nodes.min() - 1, nodes.max() + 1, 8)])
     return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), points[:, None], "random piecewise users")
+
+
+def random_convex_curves(rng: np.random.Generator) -> Instance:
+    """Two to four random convex users, alpha in [0, 1/L], points at nodes and between."""
+    return random_curves(rng, convex=True)
 
 
 def points_of(instance: Instance) -> NDArray:

@@ -114,6 +114,11 @@ class Quadratic(Loss):
         require(bool(np.array_equal(a, a.transpose(0, 2, 1))), "Quadratic: A is not symmetric; use (A + A.T) / 2")
         object.__setattr__(self, "A", np.ascontiguousarray(a))
 
+    @property
+    def convex(self) -> bool:  # type: ignore[override]
+        """No negative eigenvalue, as computed: a singular A may be denied it by a rounding."""
+        return bool(np.linalg.eigvalsh(self.A).min() >= 0)
+
     def poolable(self) -> bool:
         return bool(self.A.shape[0] == 1)
 
