@@ -244,7 +244,7 @@ class CurveData:
     def offset(self) -> tuple[float, float]:
         c, p = self.noise.coefficients, self.weights
         mean = np.abs(p @ c) + (len(p) + 4) * UNIT * (p @ np.abs(c))
-        gradient, hessian = mean @ self._suprema
+        gradient, hessian = (mean @ self._suprema)[:2]
         return float(gradient), float(hessian)
 
     def gradients(self, points: NDArray) -> NDArray:
