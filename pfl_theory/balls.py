@@ -37,7 +37,11 @@ class Ball:
 
     def __init__(self, mid: ArrayLike, rad: ArrayLike | None = None) -> None:
         self.mid: NDArray = np.asarray(mid, dtype=np.float64)
-        self.rad: NDArray = np.zeros_like(self.mid) if rad is None else np.broadcast_to(np.asarray(rad, dtype=np.float64), self.mid.shape)
+        if rad is None:
+            self.rad: NDArray = np.zeros_like(self.mid)
+        else:
+            rad = np.asarray(rad, dtype=np.float64)
+            self.rad = rad if rad.shape == self.mid.shape else np.broadcast_to(rad, self.mid.shape)
 
     @classmethod
     def of(cls, value: Any) -> Ball:

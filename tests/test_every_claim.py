@@ -68,6 +68,19 @@ def test_named_cases_come_out_as_expected(claim):
 
 
 @every
+def test_the_witness_survives_a_file(claim, tmp_path):
+    """What can be written is judged the same elsewhere; what cannot says so in a line."""
+    instance = claim.witness()
+    try:
+        path = instance.save(tmp_path / "witness.json")
+    except InputError as error:
+        assert "file cannot hold" in str(error)  # noqa: PT017 - some witnesses are closed forms or Python functions
+        return
+    again, first = claim.judge(claims.Instance.load(path)), claim.judge(instance)
+    assert (again.outcome, again.ratio, again.scope) == (first.outcome, first.ratio, first.scope)
+
+
+@every
 def test_nan_raises(claim):
     instance = claim.witness()
     with pytest.raises(InputError):

@@ -170,6 +170,15 @@ def test_backward_operator_equals_all_sequences_of_subsets():
     assert total / len(ends) == pytest.approx(backward(problem, algorithm, rounds=5, w0=1.2, interval=(-1.0, 1.5)).values[4], abs=1e-12)
 
 
+def test_backward_operator_against_the_algorithm():
+    """Runs of the library's own rounds on the functions: the fifth round's average over local steps."""
+    problem, algorithm = log_cosh_users(), pfl.PerFedAvg(alpha=0.5, beta=0.4, local_steps=3, participation=2)
+    exact = backward(problem, algorithm, rounds=5, w0=1.2, interval=(-1.0, 1.5)).values[4]
+    runs = [pfl.run(algorithm, problem, rounds=5, w0=[1.2], seed=s, record="local_gradient").records["local_gradient_norm2"] for s in range(600)]
+    found = np.array([r[4].mean() for r in runs])
+    assert abs(found.mean() - exact) <= 4.5 * found.std() / np.sqrt(len(found))
+
+
 def test_bad_input_is_refused():
     fed = pfl.Federation.from_arrays([[0.0, 1.0], [2.0]])
     quadratic = pfl.Problem(pfl.losses.Quadratic(), fed)

@@ -147,13 +147,19 @@ def largest_root(excess, scale: float) -> Ball:  # type: ignore[no-untyped-def]
         if not inside:
             return Ball.between(0.0, high)  # touches zero at most within rounding
         low = float(max(inside))
-    low = high = float(brentq(middle, low, high, xtol=1e-300, rtol=8 * UNIT * 2))
-    upper, width = high, 4 * UNIT * high
-    while float(excess(Ball(upper)).upper) >= 0:  # certified beyond
-        upper, width = high + width, 2 * width
-    lower, width = low, 4 * UNIT * low
+    root = float(brentq(middle, low, high, xtol=1e-300, rtol=8 * UNIT * 2))
+    # both ends move out until the sign is certain: first as far as the radius there and the slope suggest
+    at, step = excess(Ball(root)), 1e-4 * root
+    slope = (float(at.mid) - middle(root + step)) / step
+    width = max(4 * UNIT * root, 2 * float(at.rad) / slope if slope > 0 else 0.0)
+    upper, move = root + width, width
+    while float(excess(Ball(upper)).upper) >= 0:
+        move *= 4
+        upper += move
+    lower, move = max(root - width, 0.0), width
     while lower > 0 and float(excess(Ball(lower)).lower) < 0:
-        lower, width = max(low - width, 0.0), 2 * width
+        move *= 4
+        lower = max(lower - move, 0.0)
     return Ball.between(lower, upper)
 
 

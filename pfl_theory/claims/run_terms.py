@@ -258,7 +258,7 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
 def infimum(instance: Instance) -> Ball:
     """F* on piecewise users of one variable, enclosed; middle -infinity where F is unbounded below.
 
-    Between breakpoints cells are cut until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left; beyond them F is linear.
+    Between breakpoints cells are cut in eight until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left; beyond them F is linear.
     """
     problem, alpha = instance.problem, instance.alpha
     origin = getattr(problem.oracle, "origin", None)
@@ -282,7 +282,8 @@ def infimum(instance: Instance) -> Ball:
     rounding = (8 * nodes + 256) * UNIT * size * (3 * reach + high - low) * (1 + alpha * max(c.curvature for c in curves))
     centre, half = np.array([(low + high) / 2]), (high - low) / 2
     best, floor = math.inf, math.inf
-    for _ in range(80):
+    parts = np.arange(-7, 8, 2)  # a cell is cut into eight
+    for _ in range(30):
         value, slope = at(centre)
         best = min(best, float(value.min()))
         lower = value - (np.abs(slope) + error) * half - L * half**2 / 2
@@ -291,8 +292,8 @@ def infimum(instance: Instance) -> Ball:
         if not bool(open_.any()) or half < 1e-13 * max(1.0, high - low) or open_.sum() > 200_000:
             floor = min(floor, float(lower.min()))
             break
-        half /= 2
-        centre = (centre[open_][:, None] + np.array([-half, half])).ravel()
+        half /= 8
+        centre = (centre[open_][:, None] + half * parts).ravel()
     return Ball.between(min(floor, best) - rounding, best + rounding)
 
 

@@ -109,7 +109,7 @@ def refuting(tau: int, *, lemma: bool = False, rounds: int = 10**12, participati
 @functools.cache  # two claims are judged on its runs
 def by_the_algorithm() -> Instance:
     """tau = 3, judged by runs of the algorithm itself on the functions of instance I."""
-    return refuting(3, rounds=300, runs=100)
+    return refuting(3, rounds=300, runs=80)
 
 
 def needed_constant(tau: int, *, lemma: bool = False, rounds: int = 10**12, participation: int = 1) -> float:
