@@ -29,7 +29,7 @@ def _print(rows: list[dict[str, Any]], as_json: bool, columns: Sequence[str]) ->
 
     table = Table(box=None, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in ("claim", "version"))
     for row in rows:
         table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
     Console().print(table)
@@ -46,12 +46,18 @@ def list_claims(as_json: bool = JSON) -> None:
             "version": c.version,
             "form": c.form,
             "statement": c.statement,
-            "tight": "exact" if c.tight else f"ratio {c.known_ratio:.4f} reached",
-            "instances": ", ".join(["witness", *(case.name for case in c.cases), "random:N"]),
+            "tight": _tightness(c),
+            "instances": ", ".join(["witness", *(case.name for case in c.cases), *([] if c.draw is None else ["random:N"])]),
         }
         for c in claims.all_claims()
     ]
     _print(rows, as_json, ("claim", "version", "form", "statement", "tight", "instances"))
+
+
+def _tightness(claim: Any) -> str:
+    if claim.expected == "VIOLATED":
+        return f"refuted: {claim.open_constant or 'ratio'} {claim.known_ratio:.4g} needed"
+    return "tight" if claim.tight else f"ratio {claim.known_ratio:.4f} reached"
 
 
 @app.command()
