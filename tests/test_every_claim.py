@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -95,6 +96,7 @@ def test_nan_raises(claim):
 
 @every
 def test_rows_have_the_columns_of_the_table(claim):
+    claim = dataclasses.replace(claim, cases=claim.cases[:1])  # the others are judged above
     rows = claims.judged_rows(claim, random=3)
     for row in rows:
         assert set(claims.COLUMNS) - set(row) <= {"scale"}
