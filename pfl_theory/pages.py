@@ -21,7 +21,8 @@ Row = Mapping[str, str]
 
 MARK = "<!-- Written by `pfl-theory pages` from the claims and figures/verdicts.csv: edits are lost. -->"
 START, END = "<!-- front table -->", "<!-- /front table -->"
-NEEDED = ("claim", "version", "form", "instance", "scope", "scale", "control", "expected", "outcome", "ratio", "level", "reason", "command")
+NUMBERS = ("control", "lhs_lower", "rhs_upper", "ratio", "level")
+NEEDED = ("claim", "version", "form", "instance", "scope", "scale", "expected", "outcome", *NUMBERS, "reason", "command")
 LONGEST = 160  # letters of a reason
 SHOWN = ("L", "B", "rho", "sigma_G", "sigma_H")  # constants of a witness
 SIDES = (
@@ -124,7 +125,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     require(not missing, f"{source}: not a table of verdicts, for it lacks {', '.join(missing)}; make it with: make figures")
     for k, row in enumerate(rows, start=2):
         require(None not in row and None not in row.values(), f"{source}, line {k}: not as many fields as the first line; make the table again")
-        for name in ("control", "ratio", "level"):
+        for name in NUMBERS:
             require(_is_number(row[name]), f"{source}, line {k}: {name} = {row[name]!r} is not a number; make the table again with: make figures")
     return rows
 
@@ -152,9 +153,10 @@ def on_witness(claim: Claim, rows: Iterable[Row]) -> tuple[str, float]:
 
 
 def largest_ratio(claim: Claim, rows: Iterable[Row]) -> float:
-    """The largest left side over right side among all instances of the table, controls left out."""
-    found = [float(row["ratio"]) for row in rows_of(claim, rows) if row["ratio"] and float(row["control"]) == 1.0]
-    return max([*found, on_witness(claim, rows)[1]])
+    """The largest ratio that some instance of the table certifies: lower end of the left side over upper end of the right; controls left out."""
+    ends = [(row["lhs_lower"], row["rhs_upper"]) for row in rows_of(claim, rows) if float(row["control"]) == 1.0]
+    found = [float(lower) / float(upper) for lower, upper in ends if lower and upper and float(upper) > 0]
+    return max(found, default=on_witness(claim, rows)[1])
 
 
 # --- a page ---
@@ -374,8 +376,8 @@ def _reached(ratio: float) -> str:
 
 
 def _down(ratio: float) -> str:
-    """Three digits, rounded down: what is said to be reached is reached."""
-    exact = Decimal(repr(ratio))
+    """Three digits, rounded down: what is said to be reached is reached, up to rounding in the tenth digit."""
+    exact = Decimal(f"{ratio:.10g}")
     return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), rounding=ROUND_DOWN)):.12g}"
 
 

@@ -124,8 +124,10 @@ def test_front_table_says_what_became_of_the_transcribed_statement():
 def test_what_is_said_to_be_reached_is_reached():
     claim = get("theorem-4.5-full")
     assert pages.how_tight([claim], []) == "O(1) >= 3.99 needed"  # 3.996
-    worse = row(claim, case="no-noise", ratio="4096.7")
+    worse = row(claim, case="no-noise", ratio="5000.0", lhs_lower="4096.7", rhs_upper="1.0")  # 5000 is the middle of an interval
     assert pages.how_tight([claim], [*ROWS, worse]) == "O(1) >= 4090 needed"
+    bias = get("lemma-4.3-bias")
+    assert pages.how_tight([bias], [row(bias, ratio="0.9949999999999999")]) == "0.995 reached"
 
 
 def test_front_table_goes_between_its_markers():
