@@ -7,11 +7,12 @@ MINOR  := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2]
 PINS   := constraints/$(MINOR).txt
 WORKERS ?= 2
 
-.PHONY: figures full test lint bench clean help
+.PHONY: figures full pages test lint bench clean help
 
 help:
 	@echo "make figures   quick figures, tables and verdicts into figures/quick (about 2 minutes; again in seconds)"
 	@echo "make full      full-scale results into figures/ (what is committed is shown, not computed again)"
+	@echo "make pages     one page a statement into docs/claims, and the table of the README, from figures/verdicts.csv"
 	@echo "make test      all tests"
 	@echo "make lint      style, types and the direction of imports"
 	@echo "make bench     speed against peers (installs JAX)"
@@ -32,6 +33,9 @@ figures: $(VENV)/.with-figures
 
 full: $(VENV)/.with-figures
 	$(BIN)/python -m analysis all --scale full --workers $(WORKERS)
+
+pages: $(VENV)/.with-figures
+	$(BIN)/pfl-theory pages
 
 test: $(VENV)/.with-test
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""Command line: ``pfl-theory list | judge | distances | datasets | doctor``.
+"""Command line: ``pfl-theory list | judge | pages | distances | datasets | doctor``.
 
 Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line, no traceback).
 """
@@ -98,6 +98,31 @@ def judge(
     if expect and verdict.outcome != expect:
         typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
         raise typer.Exit(1)
+
+
+@app.command("pages")
+def write_claim_pages(
+    verdicts: str = typer.Option("figures/verdicts.csv", "--verdicts", help="The table of verdicts"),
+    out: str = typer.Option("docs/claims", "--out", help="Folder of the pages; pages of statements that are gone are removed from it"),
+    readme: str = typer.Option("README.md", "--readme", help="File whose front table is written anew, if its markers are there"),
+) -> None:
+    """One page a statement, with the command that judges each verdict again, and the front table of the README."""
+    from pathlib import Path
+
+    from . import pages
+    from .claims import all_claims
+    from .sweeps.files import write_text
+
+    rows, claims, front = pages.read_rows(verdicts), all_claims(), Path(readme)
+    text = front.read_text(encoding="utf-8") if front.is_file() else ""
+    told = pages.with_front_table(text, pages.front_table(claims, rows), where=readme)
+    made = pages.all_pages(claims, rows)
+    removed = pages.write_pages(out, made)
+    if told != text:
+        write_text(front, told)
+    typer.echo(f"{len(made)} pages in {out}" + (f"; removed: {', '.join(removed)}" if removed else ""))
+    state = "no markers, left as it is" if pages.START not in text else "written anew" if told != text else "unchanged"
+    typer.echo(f"front table of {readme}: {state}")
 
 
 @app.command()

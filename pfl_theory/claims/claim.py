@@ -125,6 +125,8 @@ class Claim:
     open_constant : str
         Name of a constant that the statement leaves open, ``O(1)``. It is judged as 1: where that is too small the outcome is VIOLATED, elsewhere
         INCONCLUSIVE, and the ratio is the smallest constant that covers the instance. Such a statement never HOLDS.
+    short : str
+        The right side, or what is wrong with it, in a few words, for the table of all statements; empty where another form's words cover it.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Claim:
     cases: tuple[Case, ...] = field(default=())
     expected: str = "HOLDS"
     open_constant: str = ""
+    short: str = ""
 
     @property
     def control_factor(self) -> float:

@@ -354,6 +354,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="The rate of Per-FedAvg",
+        short="for r < 1: O(1) ~ eps^(-1/2)",
         statement="with tau = eps^(-1/2), K = eps^(-3/2), beta = eps: E||grad F(w_eps)||^2 <= O(eps + alpha^2 sigma_G^2/D), for every r "
         "(w_eps uniform over rounds and local steps)",
         source=SOURCE,
@@ -378,6 +379,7 @@ CLAIMS = (
         title="The rate of Per-FedAvg, all users every round",
         statement="r = 1, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) "
         "+ 1.961 b^2",
+        short="r = 1: O(eps) + 1.961 b^2",
         source="docs/theory.md, section 9.5.8",
         tight=False,
         known_ratio=reached_at_full(),
@@ -395,6 +397,7 @@ CLAIMS = (
         version="corrected",
         form="some-users",
         title="The rate of Per-FedAvg with the corollary's parameters, some users a round",
+        short="r < 1: O(sqrt(eps)) + 4.87 b^2",
         statement="any r, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= 1.94 L_F p gamma_F^2 (sqrt(eps) + eps) + eps (2.46 Delta "
         "+ 2.34 L_F v^2/m + 4.20 L_F^2 v^2 sqrt(eps) + 2.03 L_F^2 gamma_F^2 (1 + sqrt(eps))) + 4.87 b^2",
         source="docs/theory.md, section 9.5.8",
@@ -411,6 +414,7 @@ CLAIMS = (
         version="corrected",
         form="rounds-necessary",
         title="Rounds that an accuracy needs when some users take part",
+        short="2 Delta L p gamma^2/eps^2 rounds necessary",
         statement="on instance I with p gamma^2 <= 2 L Delta and eps <= min(2 L Delta/10, p gamma^2/2): "
         "if (1/K) sum_k E||grad F(w_k)||^2 <= eps for some constant beta, tau then K >= 2 Delta L p gamma^2/eps^2",
         source="docs/theory.md, section 9.5.8, Proposition 5",
@@ -430,6 +434,7 @@ CLAIMS = (
         version="corrected",
         form="rounds-sufficient",
         title="Rounds that are enough when some users take part",
+        short="nearly as many sufficient",
         statement="on instance I ceil(2 Delta L (p gamma^2 + eps)/eps^2) rounds with tau = 1, beta L = eps/(eps + p gamma^2) give "
         "(1/K) sum_k E||grad F(w_k)||^2 <= eps",
         source="docs/theory.md, section 9.5.8, from (M-i)",

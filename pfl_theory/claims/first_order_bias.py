@@ -54,6 +54,7 @@ CLAIMS = (
         version="sharp",
         form="",
         title="Bias of the first-order direction",
+        short="alpha L B",
         statement="||grad F_i(w) - grad f_i(w - alpha grad f_i(w))|| <= alpha L B",
         source="docs/theory.md, section 9.4; the order alpha^2 L^2 B^2 of its square in Fallah et al. (2020), as transcribed",
         tight=True,

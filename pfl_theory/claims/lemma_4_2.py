@@ -95,7 +95,7 @@ def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
     return Curve(np.array([-L / rho, 0.0, w, w + L / rho]), np.array([0.0, -L, -L, 0.0]), 0.0, steep)
 
 
-def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "witness") -> Instance:
+def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "extremal function") -> Instance:
     """One user with the extremal function."""
     return Instance(Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name)
 
@@ -258,6 +258,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="Smoothness of F_i",
+        short="4 L + alpha rho B",
         statement="F_i is L_F-smooth with L_F = 4 L + alpha rho B, for alpha in [0, 1/L]",
         source=SOURCE,
         tight=False,
@@ -273,6 +274,7 @@ CLAIMS = (
         version="sharp",
         form="",
         title="Smoothness of F_i, with the factor (1 + alpha L)^2 kept",
+        short="(1 + alpha L)^2 L + alpha rho B",
         statement="F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B, for every alpha >= 0",
         source="docs/theory.md, Proposition 1 (sharp form of Lemma 4.2)",
         tight=False,
@@ -288,6 +290,7 @@ CLAIMS = (
         version="sharp",
         form="one-dimensional",
         title="Smoothness of F_i in one dimension, exact",
+        short="d = 1: exact, less alpha L^2/2",
         statement="for d = 1, F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B - alpha L^2/2, and no smaller constant will do",
         source="docs/theory.md, Proposition 2 (exact one-dimensional form of Lemma 4.2)",
         tight=True,
@@ -307,6 +310,7 @@ CLAIMS = (
         version="sharp",
         form="convex",
         title="Smoothness of F_i for convex f_i",
+        short="convex: min(L, m(c)) + c, c = alpha rho B",
         statement="for f_i convex and alpha <= 1/L, F_i is L_F-smooth with L_F = min(L, m(c)) + c, c = alpha rho B, m(c) = max over 0 <= h <= L of "
         "(1 - alpha h)^2 (h + c); for d = 1 also with L + alpha rho B - alpha L^2/2",
         source="docs/theory.md, Proposition 3 (convex form of Lemma 4.2)",

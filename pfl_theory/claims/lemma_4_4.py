@@ -164,6 +164,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="Heterogeneity of the meta-gradients",
+        short="3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2",
         statement="(1/n) sum ||grad F_i - grad F||^2 <= gamma_F^2 = 3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, for alpha in [0, 1/L]",
         source=SOURCE,
         tight=False,
@@ -179,6 +180,7 @@ CLAIMS = (
         version="sharp",
         form="",
         title="Heterogeneity of the meta-gradients, sharp",
+        short="((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2",
         statement="(1/n) sum ||grad F_i - grad F||^2 <= ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, for every alpha >= 0",
         source="docs/theory.md, section 9.3",
         tight=True,
@@ -194,6 +196,7 @@ CLAIMS = (
         version="sharp",
         form="convex",
         title="Heterogeneity of the meta-gradients of convex users",
+        short="convex: 1 + alpha L for its square",
         statement="for f_i convex and alpha <= 1/L, (1/n) sum ||grad F_i - grad F||^2 <= "
         "min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2",
         source="docs/theory.md, section 9.3",

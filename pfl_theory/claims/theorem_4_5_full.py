@@ -137,6 +137,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="The average squared gradient along Per-FedAvg, all users every round",
+        short="with O(1) = 1: its bias term needs (1 + alpha L)^2",
         statement="Theorem 4.5 as transcribed at r = 1, with O(1) = 1 and the constants of the sharp lemmas",
         source=SOURCE,
         tight=False,
@@ -166,6 +167,7 @@ CLAIMS = (
         version="corrected",
         form="",
         title="The average squared gradient along Per-FedAvg, all users every round, with explicit constants",
+        short="2 Phi + ... + 7.85 alpha^2 L^2 sigma_G^2/D",
         statement="at r = 1 and beta tau L_F <= 1/10: (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 <= 2 Phi + beta L_F sigma_F^2 "
         "+ (beta L_F)^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, constants of Lemmas 4.2 to 4.4 as transcribed",
         source="docs/theory.md, section 9.5.7, Proposition 3",
@@ -194,6 +196,7 @@ CLAIMS = (
         version="corrected",
         form="M-r1",
         title="The average squared gradient along Per-FedAvg, all users every round, step by step",
+        short="(M-r1)",
         statement="at r = 1 and x = beta L_F: M^2 <= the largest root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n, "
         "Y2 = P_rms (gamma + b) + b + N_rms v sqrt(1 - 1/n)",
         source="docs/theory.md, section 9.5.7",

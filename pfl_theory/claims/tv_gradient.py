@@ -150,6 +150,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="Gradients of users against total variation",
+        short="4 B^2 mean TV^2",
         statement="(1/n) sum ||grad f_i - grad f||^2 <= 4 B^2 (1/n) sum TV(p_i, p)^2, with B a bound of the gradient at every datum",
         source=SOURCE,
         tight=True,
@@ -165,6 +166,7 @@ CLAIMS = (
         version="sharp",
         form="",
         title="Gradients of users against total variation, with the diameter of what differs",
+        short="diameter of what differs for 2 B",
         statement="(1/n) sum ||grad f_i - grad f||^2 <= min( (1/n) sum (TV(p_i, p) diam_i)^2, diam^2 P ) at every w, diam_i between the gradients of "
         "points that user i has more of and less of than the average, P = (1/(2 n^2)) sum TV(p_i, p_j)^2",
         source="docs/theory.md, section 8.3",

@@ -146,6 +146,7 @@ CLAIMS = (
         version="paper",
         form="",
         title="Hessians of users against total variation",
+        short="4 L^2 mean TV^2",
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2, with L a bound of the Hessian at every datum",
         source=SOURCE,
         tight=True,
@@ -161,6 +162,7 @@ CLAIMS = (
         version="sharp",
         form="",
         title="Hessians of users against total variation, with the diameter of what differs",
+        short="diameter of what differs for 2 L",
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= (1/n) sum (TV(p_i, p) diam_i)^2 at every w, diam_i between the Hessians of points "
         "that user i has more of and less of than the average",
         source="docs/theory.md, section 8.3",
@@ -176,6 +178,7 @@ CLAIMS = (
         version="sharp",
         form="convex",
         title="Hessians of users against total variation, convex losses",
+        short="convex: L^2 mean TV^2",
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses, four times less",
         source="docs/theory.md, section 8.3",
         tight=True,
