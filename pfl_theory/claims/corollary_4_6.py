@@ -5,7 +5,7 @@ version, form                  statement                                        
 =============================  ===============================================================================================  =================
 paper                          tau = eps^(-1/2), K = eps^(-3/2), beta = eps: at most O(1) (eps + alpha^2 sigma_G^2/D)           false for r < 1:
                                                                                                                                 O(1) ~ eps^(-1/2)
-corrected, all-users           r = 1: at most eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2) + 1.961 b^2                             rate yes
+corrected, all-users           r = 1: at most eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) + 1.961 b^2             rate yes
 corrected, some-users          r < 1: at most 1.94 L_F p gamma_F^2 sqrt(eps) + O(eps), the O written out                        rate yes
 corrected, rounds-necessary    on instance I no constant beta, tau need fewer than 2 Delta L p gamma^2/eps^2 rounds             constant, eps -> 0
 corrected, rounds-sufficient   2 Delta L (p gamma^2 + eps)/eps^2 rounds are enough                                              constant, eps -> 0
@@ -105,8 +105,9 @@ def sides_paper(instance: Instance) -> Sides:
 
 
 def rate_at_full(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
-    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2) + 1.961 b^2."""
-    return epsilon * (2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2) + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
+    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + sqrt(eps))) + 1.961 b^2: tau is rounded up, so eps^2 tau (tau - 1) <= eps (1 + sqrt(eps))."""
+    linear = 2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2 * (1.0 + epsilon.sqrt())
+    return epsilon * linear + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
 
 
 def rate_at_part(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
@@ -378,7 +379,8 @@ CLAIMS = (
         version="corrected",
         form="all-users",
         title="The rate of Per-FedAvg, all users every round",
-        statement="r = 1, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2) + 1.961 b^2",
+        statement="r = 1, the corollary's parameters: "
+        "(1/(tau K)) sum E||grad F||^2 <= eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) + 1.961 b^2",
         source="docs/theory.md, section 9.5.8",
         tight=False,
         known_ratio=reached_at_full(),
