@@ -309,6 +309,22 @@ def test_bounds_at_full_participation(seed):
         assert float(bound_r1(terms, n).lower) <= float(master.full_participation(terms._replace(m=n)).upper)
 
 
+@pytest.mark.parametrize(
+    ("only", "by_rounds", "by_steps"),
+    [
+        ("Phi", 1.20130784, 1.00628931),
+        ("gamma2", 0.00230817739, 0.00289684695),
+        ("v2", 0.00230248977, 0.00151115357),
+        ("b2", 1.43050203, 1.11054158),
+    ],
+)
+def test_two_proofs_at_full_participation(only, by_rounds, by_steps):
+    """n = 10, tau = 8, s = 0.1, r = 1, one source of size 1 at a time: (M-ii) and (M-r1), theory G1."""
+    terms = some_terms(x=0.1 / 8, tau=8, m=10, **{only: 1.0})
+    assert float(bound_ii(terms)) == pytest.approx(by_rounds, rel=6e-9)  # nine printed digits
+    assert float(bound_r1(terms, 10)) == pytest.approx(by_steps, rel=6e-9)
+
+
 # --- linear constants ---
 
 TABLE = {  # C2.4, at s = 1/10, p = m = 1
@@ -333,11 +349,11 @@ def test_linear_constants_as_steps_vanish(statement, theta, limits):
         assert float(ball.rad) < 1e-13
 
 
-def slow_linear_constants(s, p, per_m, theta, statement):
+def slow_linear_constants(s, p, per_m, theta, statement, weights=("0.25", "0.5", "0.25")):
     """C2.4 in Decimals with omega = sqrt(s) and eta = sqrt(s)/2, in the order of the page."""
     s, p, per_m, theta = (exact(v) for v in (s, p, per_m, theta))
     omega, eta = s.sqrt(), s.sqrt() / 2
-    mu1, mu2, mu3 = De("0.25"), De("0.5"), De("0.25")
+    mu1, mu2, mu3 = map(De, weights)
     ph, k2, ch = 1 / (2 * (1 - s / 3)), 1 / (1 - s), 1 / (1 - s / 2)
     E = (1 - s) / (2 * theta) + s / 2 + s / 2 * p * (1 + 1 / omega)
     A = 1 - s / 2 - (1 - s) * theta / 2
@@ -380,6 +396,13 @@ def test_linear_constants_enclose_the_formulas(theta, statement):
         ):
             assert inside(ball, value, De(10) ** -40)
             assert float(ball.rad) < 1e-12
+
+
+def test_another_choice_of_youngs_parameter():
+    """theta = sqrt(s), no bias (weights 1/2, 0, 1/2; c4 is not looked at), s = 1e-4: c0 near 1, c1 and c3 near 1/2, the drift pays."""
+    found = slow_linear_constants(1e-4, 1.0, 1.0, 1e-2, "ii", ("0.5", "1e-9", "0.5"))
+    for value, printed in zip(found[:5], (1.010102, 0.520304, 50.510326, 25.254321, 0.516869), strict=True):
+        assert float(value) == pytest.approx(printed, abs=0.51e-6)
 
 
 CELLS = 4096

@@ -57,6 +57,16 @@ def test_single_terms_reach_what_the_table_says(make, one, two):
             assert float(run.M2) / float(bound_ii(terms)) == pytest.approx(second, abs=0.51e-6)
 
 
+def test_single_terms_step_by_step():
+    """(M-r1) on two of the instances: noise, and users apart (where the proof by rounds is better)."""
+    for s, noise, apart in ((0.1, 0.5747, 0.690), (0.01, 0.8418, 0.739), (0.001, 0.9471, 0.744)):
+        for make, value, digits in ((theorem.identical_noise, noise, 0.51e-4), (theorem.opposite_curvatures, apart, 0.51e-3)):
+            instance = make(s)
+            run = exact_run(instance)
+            terms = exact_terms(instance)._replace(gamma2=run.gamma2_steps)
+            assert float(run.M2) / float(bound_r1(terms, run_terms.steps_of(instance).n)) == pytest.approx(value, abs=digits), (make, s)
+
+
 def test_first_term_alone():
     for s, value in ((0.1, 1.102552), (0.01, 1.009955), (0.001, 1.000993)):
         instance = theorem.one_quadratic(s)
