@@ -79,7 +79,7 @@ def closed_form(
     Examples
     --------
     >>> round(float(closed_form(tau=64, rounds=10**9, beta=1e-3 / 64).X2) / 1e-3, 6)
-    0.5
+    0.500004
     """
     n, m = len(c), participation
     # 80 digits: the formulas are differences of nearly equal numbers for small x, and powers for large K

@@ -118,7 +118,7 @@ def needed_constant(tau: int, *, lemma: bool = False, rounds: int = 10**12, part
     Examples
     --------
     >>> round(needed_constant(3), 4), round(needed_constant(4096, lemma=True), 3)
-    (1.402, 2.424)
+    (1.4002, 2.424)
     """
     factor, gamma2 = (4, 192.0) if lemma else (1, 1.0)
     beta = 1.0 / (10 * tau**2 * factor)
