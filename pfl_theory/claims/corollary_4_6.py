@@ -105,8 +105,9 @@ def sides_paper(instance: Instance) -> Sides:
 
 
 def rate_at_full(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
-    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + eps^(1/2))) + 1.961 b^2; tau(tau-1) <= 1/eps + eps^(-1/2)."""
-    return epsilon * (2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2 * (1.0 + epsilon.sqrt())) + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
+    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + sqrt(eps))) + 1.961 b^2: tau is rounded up, so eps^2 tau (tau - 1) <= eps (1 + sqrt(eps))."""
+    linear = 2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2 * (1.0 + epsilon.sqrt())
+    return epsilon * linear + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
 
 
 def rate_at_part(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
@@ -172,26 +173,28 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
     >>> low <= high, round(high * 0.01**2, 4)
     (True, 1.005)
     """
+    if epsilon >= A:
+        return 1, 1  # X^2 = A at K = 1
     guess = A * P / epsilon**2
     cells = int(min(max(40 * P / epsilon, 20_000), 400_000))  # their width is what the lower end loses
 
     def works(K: float) -> bool:
-        sigma = np.geomspace(0.05, 20, 801) * math.sqrt(A / (4 * P * K))
+        scale = math.sqrt(A / (4 * P * K))
+        sigma = np.geomspace(min(0.05 * scale, 0.5), min(20 * scale, 1 - 1e-12), 801)
         u = 2 * sigma / (1 + sigma)
-        u = u[u < 1]
         k = int(np.argmin(average_square(u, K, A, P)))
         fine = np.linspace(u[max(k - 1, 0)], u[min(k + 1, len(u) - 1)], 2001)
         return bool((average_square(fine, K, A, P) <= epsilon * (1 - MARGIN)).any())
 
     low, high = max(1, math.floor(guess / 2)), math.ceil(guess * 4)
+    while not works(high):  # guess is no guide where epsilon is large against P
+        high *= 2
     while high - low > max(1, high * 1e-9):
         middle = (low + high) // 2
         low, high = (low, middle) if works(middle) else (middle, high)
     upper = high
 
     def fails(K: float) -> bool:
-        if epsilon >= A:
-            return False
         scale = math.sqrt(A / (4 * P * K))
         near = np.geomspace(scale / 3, min(scale * 3, epsilon / P), cells + 1)
         below, above = np.geomspace(1e-6 * scale, scale / 3, 20_001), np.geomspace(scale * 3, max(epsilon / P, scale * 3), 2001)

@@ -23,6 +23,7 @@ CERTIFIED = {
     (0.5, "ii"): (1.70, 1.78, 4.71, 2.27, 1.44, 5.20),
 }
 BIAS_AT_FULL = 1.961  # of b^2 in Proposition 3
+SMALL = 1e-30  # of a root, against the square root of the largest term: 0 or rounding
 
 
 class Terms(NamedTuple):
@@ -73,6 +74,9 @@ def growth(x: Ball, tau: int) -> Growth:
     Running sums of nonnegative terms, so every value has a small relative error: at most 6 tau + 32 roundings, and 2 + 3 x tau times that of x.
     """
     value = float(x.mid)
+    if value == 0.0 and float(x.rad) == 0.0:  # straight functions: nothing grows
+        one, none = Ball(np.ones(tau)), Ball(np.zeros(tau))
+        return Growth(none, none, one, none, none)
     powers = np.cumprod(np.concatenate([[1.0], np.full(tau, 1 + value)]))  # (1 + x)^j, j = 0 .. tau
     error = (6 * tau + 32) * UNIT + (2 + 3 * value * tau) * float(x.rad) / value * 1.01
     t = np.arange(1, tau + 1)
@@ -129,49 +133,57 @@ def largest_root(excess, scale: float) -> Ball:  # type: ignore[no-untyped-def]
     """
     if scale == 0.0:
         return Ball(0.0)
-    from scipy.optimize import brentq
+    from scipy.optimize import brentq, minimize_scalar
 
     def middle(value: float) -> float:
         return float(excess(Ball(value)).mid)
 
+    def beyond(value: float, smaller: float) -> bool:
+        """Negative at `value` and lower than at `smaller`: as it is concave in X^2 it stays negative from `value` on."""
+        top = float(excess(Ball(value)).upper)
+        return top < 0 and top < float(excess(Ball(smaller)).lower)
+
     high = scale
     for _ in range(200):
-        if float(excess(Ball(high)).upper) < 0:
+        if beyond(high, high / 2):
             break
         high *= 2
     else:
         return Ball(high, math.inf)
-    low = 0.0
-    if middle(0.0) < 0:  # trajectory form with Phi < 0: look for a point of the admissible interval
-        inside = [v for v in np.linspace(0.0, high, 257) if middle(float(v)) >= 0]
-        if not inside:
-            return Ball.between(0.0, high)  # touches zero at most within rounding
-        low = float(max(inside))
-    root = float(brentq(middle, low, high, xtol=1e-300, rtol=8 * UNIT * 2))
-    # both ends move out until the sign is certain: first as far as the radius there and the slope suggest
+    inner = 0.0
+    if middle(0.0) < 0:  # trajectory form with Phi < 0: the admissible set is an interval about the maximiser, or empty
+        inner = math.sqrt(float(minimize_scalar(lambda z: -middle(math.sqrt(z)), bounds=(0.0, high**2), method="bounded", options={"xatol": 0.0}).x))
+    empty = middle(inner) < 0  # at most within rounding
+    root = inner if empty else float(brentq(middle, inner, high, xtol=SMALL * scale, rtol=16 * UNIT, maxiter=1000))
+    # both ends move out until their signs are certain: first as far as the radius at the root and the slope there suggest
     at, step = excess(Ball(root)), 1e-4 * root
-    slope = (float(at.mid) - middle(root + step)) / step
-    width = max(4 * UNIT * root, 2 * float(at.rad) / slope if slope > 0 else 0.0)
-    upper, move = root + width, width
-    while float(excess(Ball(upper)).upper) >= 0:
-        move *= 4
-        upper += move
-    lower, move = max(root - width, 0.0), width
+    slope = (float(at.mid) - middle(root + step)) / step if step > 0 else 0.0
+    likely = 1.5 * float(at.rad) / slope if slope > 0 else 0.0
+    least = 4 * UNIT * root + SMALL * scale + (likely if likely < 1e-3 * root else 0.0)
+    upper, width = root + least, least
+    while not beyond(upper, inner):
+        width *= 2
+        upper = root + width
+    lower, width = 0.0 if empty else max(root - least, 0.0), least
     while lower > 0 and float(excess(Ball(lower)).lower) < 0:
-        move *= 4
-        lower = max(lower - move, 0.0)
+        width *= 2
+        lower = max(root - width, 0.0)
     return Ball.between(lower, upper)
+
+
+def _scale(terms: Terms) -> float:
+    """Of the size of X: every number that can make it positive, rounding included."""
+    return math.sqrt(max(float(v.size_bound) for v in (terms.Phi, terms.gamma2, terms.v2, terms.b2)))
 
 
 def bound_i(terms: Terms) -> Ball:
     """X*^2: what (M-i) allows (1/K) sum_k E||grad F(w_k)||^2 to be."""
     X = _root_i(terms, growth(terms.x, terms.tau))
-    return (X * X).nonnegative()
+    return (X * X).nonnegative() if np.isfinite(X.rad) else X
 
 
 def _root_i(terms: Terms, g: Growth) -> Ball:
-    scale = math.sqrt(max(abs(float(v.mid)) for v in (terms.Phi, terms.gamma2, terms.v2, terms.b2)))
-    return largest_root(lambda X: excess_i(X, terms, g), scale)
+    return largest_root(lambda X: excess_i(X, terms, g), _scale(terms))
 
 
 def bound_ii(terms: Terms) -> Ball:
@@ -196,8 +208,7 @@ def bound_ii(terms: Terms) -> Ball:
 def bound_r1(terms: Terms, n: int) -> Ball:
     """M*^2: what (M-r1) allows the left side of Theorem 4.5 to be at full participation."""
     g = growth(terms.x, terms.tau)
-    scale = math.sqrt(max(abs(float(v.mid)) for v in (terms.Phi, terms.gamma2, terms.v2, terms.b2)))
-    M = largest_root(lambda X: excess_r1(X, terms, g, n), scale)
+    M = largest_root(lambda X: excess_r1(X, terms, g, n), _scale(terms))
     return (M * M).nonnegative()
 
 
