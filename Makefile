@@ -38,7 +38,7 @@ pages: $(VENV)/.with-figures
 	$(BIN)/pfl-theory pages
 
 test: $(VENV)/.with-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.with-test $(VENV)/.with-lint
 	$(BIN)/ruff check .

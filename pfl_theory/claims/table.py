@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from ..errors import DataMissingError, InputError
@@ -52,7 +53,7 @@ def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
     rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
     verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
     good = _on_random(claim)
-    worst = max(verdicts, key=lambda v: (v.outcome != good, v.ratio))
+    worst = max(verdicts, key=lambda v: (v.outcome != good, -math.inf if math.isnan(v.ratio) else v.ratio))  # 0 against 0 has no ratio
     so_many = f"{sum(v.outcome == good for v in verdicts)} of {count} {'hold' if good == 'HOLDS' else 'are ' + good}"
     return dataclasses.replace(worst, instance=f"worst of {count} random", reason=f"{so_many}; the worst: {worst.reason}")
 
