@@ -128,9 +128,9 @@ def tau_factor(ax, table):
     }
     for name, (label, look) in shown.items():
         line = part[part["name"] == name]
-        ax.plot(line["tau"], line["ratio"], label=label, **plotting.series_style(look))
+        ax.plot(line["tau"], line["ratio"], label=label, markevery=(0, 2) if name == "r = 1" else 1, **plotting.series_style(look))
     line = part[part["name"] == "r < 1, sharp"]
-    ax.plot(line["tau"], line["corrected"], label=r"$r<1$, Theorem 2", **plotting.series_style("hessian-free"))
+    ax.plot(line["tau"], line["corrected"], label="$r<1$, Theorem 2", markevery=(1, 2), **plotting.series_style("hessian-free"))
     ax.plot(line["tau"], line["tau"] / 2, color="0.5", linewidth=0.8, linestyle=":", label=r"$\tau/2$")
     runs = table[table["panel"] == "algorithm"]
     errors = [runs["ratio"] - runs["low"], runs["high"] - runs["ratio"]]

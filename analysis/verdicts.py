@@ -43,7 +43,7 @@ def plot(table):
     ax.set_yticks(range(len(lines)), lines)
     ax.set_ylim(len(lines) - 0.5, -0.5)
     ax.set_xscale("log")
-    ax.set_xlabel("left side / right side (no unit); 1 is a bound attained, beyond 1 it is violated (or O(1) that much)")
+    ax.set_xlabel("left side / right side (no unit); 1: attained, beyond: violated, or the O(1) needed")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 

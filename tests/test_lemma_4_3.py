@@ -14,13 +14,13 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.algorithms.local_steps import local_steps
+from pfl_theory.algorithms.moments import batch_factor
 from pfl_theory.claims import hessian_batch_norm, lemma_4_3, lemma_4_3_error
 from pfl_theory.claims.batches import (
     BLOCK,
     CurveData,
     Sizes,
     _all_moments,
-    batch_factor,
     batches,
     data_of,
     enumerated,

@@ -105,7 +105,7 @@ def quadratic_users(problem: Problem, algorithm: Algorithm) -> QuadraticUsers:
         c[i] = pi @ z
         spread = a[i] @ ((z - c[i]).T * pi @ (z - c[i])) @ a[i]
         for out, size in ((inner, batches[0]), (outer, batches[1])):
-            out[i] = spread * _batch_factor(size, len(z), bool(getattr(algorithm, "replace", True)), pi)
+            out[i] = spread * checked_batch_factor(size, pi, replace=bool(getattr(algorithm, "replace", True)))
     return QuadraticUsers(a, c, inner, outer)
 
 
@@ -118,14 +118,27 @@ def _batches(algorithm: Algorithm) -> tuple[int | None, int | None]:
     return None, algorithm.batch
 
 
-def _batch_factor(size: int | None, m: int, replace: bool, pi: NDArray) -> float:
+def batch_factor(size: int | None, m: int, *, replace: bool) -> float:
+    """c_D: the mean of a batch of `size` of m data has c_D times the variance of one datum; 0 for the exact expectation.
+
+    Examples
+    --------
+    >>> batch_factor(4, 20, replace=True), batch_factor(20, 20, replace=False), batch_factor(None, 20, replace=True)
+    (0.25, 0.0, 0.0)
+    """
     if size is None:
         return 0.0
     if replace:
         return 1.0 / size
-    require(bool(np.ptp(pi) <= 1e-12), "batches without replacement need rows of equal weight")
-    require(size <= m, f"a batch of {size} without replacement from {m} rows; use at most {m}")
     return 0.0 if m == 1 else (m - size) / (size * (m - 1))
+
+
+def checked_batch_factor(size: int | None, weights: NDArray, *, replace: bool) -> float:
+    """c_D of a user with these weights, refused where a batch without replacement makes no sense."""
+    if size is not None and not replace:
+        require(bool(np.ptp(weights) <= 1e-12), "batches without replacement need rows of equal weight")
+        require(size <= len(weights), f"a batch of {size} without replacement from {len(weights)} rows; use at most {len(weights)}")
+    return batch_factor(size, len(weights), replace=replace)
 
 
 def quadratic_moments(users: QuadraticUsers, algorithm: Algorithm, *, rounds: int, w0: ArrayLike | None = None) -> Moments:

@@ -63,21 +63,6 @@ def sizes_of(instance: Instance) -> Sizes:
     return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
 
 
-def batch_factor(size: int | None, m: int, *, replace: bool) -> float:
-    """c_D: the mean of a batch of `size` of m data has c_D times the variance of one datum.
-
-    Examples
-    --------
-    >>> batch_factor(4, 20, replace=True), batch_factor(20, 20, replace=False), batch_factor(None, 20, replace=True)
-    (0.25, 0.0, 0.0)
-    """
-    if size is None:
-        return 0.0
-    if replace:
-        return 1.0 / size
-    return 0.0 if m == 1 else (m - size) / (size * (m - 1))
-
-
 def batch_count(size: int | None, m: int, *, replace: bool) -> int:
     """Number of batches that are enumerated: multisets or subsets.
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..algorithms.moments import batch_factor
 from ..algorithms.per_fedavg import PerFedAvg
 from ..constants import Constant
 from ..errors import require
 from ..problems.problem import Problem
-from .batches import LARGEST_ENUMERATION, batch_count, batch_factor, batches, sizes_of
+from .batches import LARGEST_ENUMERATION, batch_count, batches, sizes_of
 from .claim import Claim, Hypothesis, Sides, bound, has_constants
 from .instance import Instance
 from .interval import UNIT, Interval

@@ -20,6 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..algorithms.moments import batch_factor
 from ..algorithms.per_fedavg import PerFedAvg
 from ..federations.federation import Federation
 from ..losses.log_cosh import LogCosh
@@ -28,7 +29,7 @@ from ..losses.noise import Bump, FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..problems.problem import Problem
 from ..seeds import generator
-from .batches import Moments, batch_factor, constants_of, has_data, moments_of, sizes_of, support_sizes, without_replacement_failure
+from .batches import Moments, constants_of, has_data, moments_of, sizes_of, support_sizes, without_replacement_failure
 from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
 from .instance import Instance
 from .interval import UNIT, Interval

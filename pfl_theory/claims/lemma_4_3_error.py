@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..algorithms.moments import batch_factor
 from ..losses.noise import FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve
-from .batches import batch_factor, sizes_of
+from .batches import sizes_of
 from .claim import Case, Claim, Sides, bound, has_constants
 from .instance import Instance
 from .interval import Interval

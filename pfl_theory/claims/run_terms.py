@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
 from ..algorithms.long_runs import long_run
-from ..algorithms.moments import QuadraticUsers
+from ..algorithms.moments import QuadraticUsers, checked_batch_factor
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
 from ..balls import UNIT, Ball
 from ..errors import InputError, require
@@ -195,18 +195,9 @@ def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
         away = Ball(z) - c
         a = Ball(A[i])
         spread = a @ (away.swapaxes(0, 1) @ (pi[:, None] * away)) @ a
-        parts.append((c, *(spread * _batch_factor(size, len(z), replace, weights) for size in sizes)))
+        parts.append((c, *(spread * Ball.relative(checked_batch_factor(size, weights, replace=replace), 4 * UNIT) for size in sizes)))
     c, inner, outer = (Ball(np.stack([p[k].mid for p in parts]), np.stack([p[k].rad for p in parts])) for k in range(3))
     return QuadraticUsers(Ball(A), c, inner, outer)  # type: ignore[arg-type]
-
-
-def _batch_factor(size: int | None, m: int, replace: bool, weights: NDArray) -> Ball:
-    if size is None or (not replace and (m == 1 or size == m)):
-        return Ball(0.0)
-    if replace:
-        return Ball(1.0) / float(size)
-    require(bool(np.ptp(weights) <= 1e-12) and size <= m, "batches without replacement need rows of equal weight, and no more than there are")
-    return Ball(float(m - size)) / Ball(float(size) * (m - 1))
 
 
 def _from_curves(instance: Instance) -> QuadraticUsers | None:
@@ -247,7 +238,7 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
             return None
     variance = Ball(0.0) if noise is None else Ball(noise.sigma_G) * Ball(noise.sigma_G)
     each = Ball(np.ones((n, 1, 1)))
-    covariances = (each * variance * _batch_factor(round(1 / c), 2, True, h) if c else 0.0 * each for c in (shares.inner, shares.outer))
+    covariances = (each * variance * Ball.relative(c, UNIT) if c else 0.0 * each for c in (shares.inner, shares.outer))
     return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), *covariances)  # type: ignore[arg-type]
 
 
