@@ -217,3 +217,20 @@ def test_bad_input_is_refused():
         run_terms.exact_run(claims.Instance(quadratic, 0.1, algorithm=first_order, rounds=2))
     with pytest.raises(InputError, match="sum 0"):
         counterexample.users((1.0, 1.0))
+
+
+def test_enumeration_is_blocked():
+    """Three million ends of a round within 200 MiB."""
+    import tracemalloc
+
+    family = Piecewise(random_piecewise(np.random.default_rng(1), n_users=3).curves, FiniteNoise([[-1.0], [1.0]], [Flat()]))
+    problem = pfl.Problem.from_functions(**family.functions())
+    L = problem.constants()["L"].max()
+    algorithm = pfl.PerFedAvg(0.2 / L, 0.02 / L, 5, 2, batch_inner=1, batch_outer=1)
+    tracemalloc.start()
+    try:
+        enumerate_run(problem, algorithm, 0.2 / L, 1, 0.3)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 200 * 2**20

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,8 @@ from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from .on_curves import gradient_error, hessian_error
 
-MOST_POINTS = 4_000_000  # points of all users' paths in one round: at most about 300 MB
+MOST_POINTS = 4_000_000  # ends of one round
+BLOCK = 2**16  # outcomes looked at together
 NOTHING = FiniteNoise(np.zeros((1, 1)), [Flat()])
 
 
@@ -138,12 +139,14 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
     def value(points: NDArray) -> NDArray:
         return np.mean([c.value(points - alpha * c.gradient(points)) for c in curves], axis=0)
 
+    ends: list[NDArray] = []
+    chances: list[NDArray] = []
     w: NDArray = np.array([w0])
     q: NDArray = np.ones(1)
     x2 = m2 = gamma2 = 0.0
     spread_steps = np.zeros(tau)
     bias, variance, reach, most = np.zeros(n), np.zeros(n), abs(w0), 1
-    for _ in range(rounds):
+    for k in range(rounds):
         size = len(w) * len(p) ** (tau * m) * len(subsets)
         require(size <= MOST_POINTS, f"enumeration: {size:.3g} ends of a round, more than {MOST_POINTS}; fewer rounds, steps or data, or runs=")
         paths: list[list[NDArray]] = []
@@ -159,24 +162,28 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
                 points.append((flat[:, None] - beta * g).reshape(len(w), -1))
                 reach = max(reach, float(np.abs(points[-1]).max()))
             paths.append(points)
+        ends, chances = [], []
         for t in range(tau + 1):
             chance = np.ones(1)
             for _user in range(m):
                 chance = (chance[:, None] * _power(p, t)[None, :]).ravel()
-            averages = np.stack([_average([paths[i][t] for i in subset]) for subset in subsets], axis=1)  # (W, subsets, outcomes)
-            weights = (q[:, None, None] / len(subsets)) * chance[None, None, :] * np.ones((1, len(subsets), 1))
-            most = max(most, averages.size)
-            if t == tau:
-                w, where = np.unique(averages.ravel(), return_inverse=True)
-                q = np.bincount(where.ravel(), weights.ravel())
-                continue
-            gradients = meta(averages.ravel())
-            square = float((gradients.mean(0) ** 2) @ weights.ravel())
-            spread = float((((gradients - gradients.mean(0)) ** 2).mean(0)) @ weights.ravel())
-            m2, spread_steps[t] = m2 + square, spread_steps[t] + spread
-            if t == 0:
-                x2, gamma2 = x2 + square, gamma2 + spread
-    first, last = float(value(np.array([w0]))[0]), float(value(w) @ q)
+            weights = ((q[:, None] / len(subsets)) * chance[None, :]).ravel()
+            for subset in subsets:  # one set of users at a time, its outcomes in blocks: memory stays small
+                averages = _average([paths[i][t] for i in subset]).ravel()
+                most = max(most, len(averages) * len(subsets))
+                if t == tau:
+                    ends.append(averages)
+                    chances.append(weights)
+                    continue
+                square, spread = _blocked(meta, averages, weights)
+                m2, spread_steps[t] = m2 + square, spread_steps[t] + spread
+                if t == 0:
+                    x2, gamma2 = x2 + square, gamma2 + spread
+        if k + 1 < rounds:
+            w, where = np.unique(np.concatenate(ends), return_inverse=True)
+            q = np.bincount(where.ravel(), np.concatenate(chances))
+    last = sum(_blocked_mean(value, points, chance) for points, chance in zip(ends, chances, strict=True))
+    first = float(value(np.array([w0]))[0])
 
     e = _errors(curves, family.noise, direction, alpha, beta, tau * rounds, reach)
     count = (most + 64) * UNIT
@@ -193,6 +200,22 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
         v2=_of_squares(float(variance.mean()), 2 * e.direction, count),
         b2=Ball.between(float(users[1]), float(users[0])),
     )
+
+
+def _blocked(meta: Callable[[NDArray], NDArray], points: NDArray, weights: NDArray) -> tuple[float, float]:
+    """E (grad F)^2 and E of the spread of the grad F_i, over points with weights."""
+    square = spread = 0.0
+    for start in range(0, len(points), BLOCK):
+        gradients, chance = meta(points[start : start + BLOCK]), weights[start : start + BLOCK]
+        mean = gradients.mean(0)
+        square += float((mean**2) @ chance)
+        spread += float((((gradients - mean) ** 2).mean(0)) @ chance)
+    return square, spread
+
+
+def _blocked_mean(value: Callable[[NDArray], NDArray], points: NDArray, weights: NDArray) -> float:
+    """E F over points with weights."""
+    return sum(float(value(points[k : k + BLOCK]) @ weights[k : k + BLOCK]) for k in range(0, len(points), BLOCK))
 
 
 def _average(points: list[NDArray]) -> NDArray:

@@ -159,6 +159,12 @@ def _large_drift() -> Instance:
     return counterexample.instance(tau=10, rounds=10**9, beta=0.01, c=c, participation=10, name="n = 50, r = 0.2, s = 1/10, tau = 10")
 
 
+def ten_users() -> Instance:
+    """n = 10, r = 0.2, tau = 16, beta = p/(10 tau^2): shares of users that are used in practice."""
+    c = tuple(np.resize([-1.0, 1.0], 10).tolist())
+    return counterexample.instance(tau=16, rounds=10**12, beta=(4 / 9) / (10 * 16**2), c=c, participation=2)
+
+
 PAPER_CASES = (
     Case("tau-1", lambda: refuting(1), "INCONCLUSIVE"),
     Case("all-users", lambda: refuting(64, participation=2, w0=1.0), "INCONCLUSIVE"),
@@ -414,6 +420,7 @@ CLAIMS = (
             Case("closed-form-3", lambda: _closed(3), "VIOLATED"),
             Case("algorithm-3", by_the_algorithm, "VIOLATED"),
             *(Case(f"tau-{tau}", functools.partial(refuting, tau), "VIOLATED") for tau in (4, 16, 64, 256, 4096)),
+            Case("ten-users", ten_users, "VIOLATED", ratio=7.30817817),
             *PAPER_CASES,
         ),
         expected="VIOLATED",
