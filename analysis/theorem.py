@@ -133,8 +133,9 @@ def tau_factor(ax, table):
     ax.plot(line["tau"], line["corrected"], label="$r<1$, Theorem 2", markevery=(1, 2), **plotting.series_style("hessian-free"))
     ax.plot(line["tau"], line["tau"] / 2, color="0.5", linewidth=0.8, linestyle=":", label=r"$\tau/2$")
     runs = table[table["panel"] == "algorithm"]
-    errors = [runs["ratio"] - runs["low"], runs["high"] - runs["ratio"]]
-    ax.errorbar(runs["tau"], runs["ratio"], errors, fmt="D", color="black", markersize=3, zorder=5, label="the algorithm itself")
+    ratio, low, high = (runs[column].to_numpy() for column in ("ratio", "low", "high"))
+    look = {"fmt": "D", "color": "black", "markersize": 3, "zorder": 5}
+    ax.errorbar(runs["tau"].to_numpy(), ratio, [ratio - low, high - ratio], label="the algorithm itself", **look)
     ax.axhline(1.0, color="black", linewidth=0.8)
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")

@@ -266,7 +266,7 @@ def write(analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folde
             if hasattr(module, "verdicts"):
                 # an empty field of a table reads as NaN: in the table of verdicts it is empty again
                 verdicts = [{k: None if v != v else v for k, v in row.items()} for row in module.verdicts(table)]
-                write_text(folder / "verdicts.csv", csv_text(verdicts))
+                write_text(folder / "judged.csv", csv_text(verdicts))
         except OutputError:
             raise
         except InputError as error:
@@ -326,10 +326,10 @@ def _notes(path: Path) -> dict[str, Any]:
 def _remove_others(folder: Path, name: str, figures: list[str], tables: list[str], verdicts: list[Row]) -> None:
     """Figures and tables that an earlier version of the analysis wrote and this one does not."""
     wanted = {f"{stem}.{end}" for stem in figures for end in ("pdf", "png")} | {f"{stem}.csv" for stem in [name, *tables]}
-    wanted |= {f"{name}.json"} | ({"verdicts.csv"} if verdicts else set())
+    wanted |= {f"{name}.json"} | ({"judged.csv"} if verdicts else set())
     before = _notes(folder / f"{name}.json")
     known = {f"{stem}.{end}" for stem in before.get("figures", []) for end in ("pdf", "png")} | {f"{stem}.csv" for stem in before.get("tables", [])}
-    for file in sorted((known | {"verdicts.csv"}) - wanted):
+    for file in sorted((known | {"judged.csv"}) - wanted):
         if Path(file).name == file:
             (folder / file).unlink(missing_ok=True)
 

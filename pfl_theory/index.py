@@ -37,7 +37,7 @@ def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
     header: list[str] = []
     rows: list[dict[str, str]] = []
     for base in (root, root / "quick"):
-        for file in sorted(base.glob("*/verdicts.csv")):
+        for file in sorted(base.glob("*/judged.csv")):
             notes = _notes(file.with_name(f"{file.parent.name}.json")) or {"scale": "quick" if base != root else "full"}
             reader = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
             rows += [{**row, "scale": notes["scale"]} for row in reader]
@@ -123,8 +123,8 @@ def _article(root: Path, folder: Path, notes: dict[str, Any]) -> str:
     parts.append(_choices(notes.get("choices")))
     for stem in [name, *map(str, notes["tables"])]:
         parts.append(_table_file(folder / f"{stem}.csv", f"{link}/{quote(stem)}.csv", stem))
-    if (folder / "verdicts.csv").exists():
-        parts.append(_table_file(folder / "verdicts.csv", f"{link}/verdicts.csv", f"{name}: verdicts", rows=None))
+    if (folder / "judged.csv").exists():
+        parts.append(_table_file(folder / "judged.csv", f"{link}/judged.csv", f"{name}: verdicts", rows=None))
     parts.append(f'<p>How it was made: <a href="{link}/{quote(name)}.json">{escape(name)}.json</a></p>\n</article>')
     return "\n".join(part for part in parts if part)
 

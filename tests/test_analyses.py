@@ -144,7 +144,7 @@ def test_first_run_then_redraw(place: Path) -> None:
     assert len(computed(place)) == 6
     out = Path("figures/quick/squares")
     first = contents(out)
-    assert set(first) == {f"squares{end}" for end in (".csv", ".json", ".pdf", ".png", "-again.pdf", "-again.png", "-sums.csv")} | {"verdicts.csv"}
+    assert set(first) == {f"squares{end}" for end in (".csv", ".json", ".pdf", ".png", "-again.pdf", "-again.png", "-sums.csv")} | {"judged.csv"}
     lines = first["squares.csv"].decode().splitlines()
     assert lines[0] == "k,name,x,y,odd,even"
     assert [line[:3] for line in lines[1::4]] == ["3,a", "3,b", "1,a", "1,b", "2,a", "2,b"]
