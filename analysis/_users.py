@@ -11,9 +11,12 @@ PARTS = ("pairs", "average", "floor", "gamma")
 ALPHA, BETA, STEPS, BATCH = 0.5, 0.05, 10, 40
 
 CHOICES = {
-    "W1": "exact between the users' images as they are, certified; 'images' is ||x - x'||, 'labelled' adds 1 where labels differ",
-    "floor": "subsamples of m images a user, pooled and dealt again ('within labels': inside each label). W1 of all images stands beside it",
-    "TV": "of the label laws: exact for users that differ by labels alone, else a lower bound. TV of the images themselves is 1",
+    "W1": "exact between the users' images as they are, certified; 'images' is ||x - x'||, 'labelled' adds 1 where "
+    "labels differ",
+    "floor": "subsamples of m images a user, pooled and dealt again ('within labels': inside each label). W1 of "
+    "all images stands beside it",
+    "TV": "of the label laws: exact for users that differ by labels alone, else a lower bound. TV of the images "
+    "themselves is 1",
     "gamma": "softmax regression at the model of FedAvg (tau = 10, beta = 0.05, batches of 40, everybody every round)",
     "gain": "test accuracy after one exact step of size 0.5 on the user's training images, minus before",
 }
@@ -49,7 +52,10 @@ def pairs(train, kappa, users):
 
     base, wanted = shared(train, use_labels=kappa is not None), [(i, j) for i in users for j in range(i)]
     ends = measured(lambda k: base.pair(*wanted[k]), range(len(wanted)), kappa=kappa, tv=False, gap=1e-9, small=False)
-    return [{"kind": "pair", "i": i, "j": j, "lower": lower, "upper": upper} for (i, j), (lower, upper, _) in zip(wanted, ends, strict=True)]
+    return [
+        {"kind": "pair", "i": i, "j": j, "lower": lower, "upper": upper}
+        for (i, j), (lower, upper, _) in zip(wanted, ends, strict=True)
+    ]
 
 
 def averages(train, kappa, users):
@@ -57,7 +63,10 @@ def averages(train, kappa, users):
     from pfl_theory.distances import to_average
 
     found = to_average(train, kappa=kappa, users=users)
-    return [{"kind": "average", "i": i, "lower": found.average_lower[k], "upper": found.average_upper[k]} for k, i in enumerate(users)]
+    return [
+        {"kind": "average", "i": i, "lower": found.average_lower[k], "upper": found.average_upper[k]}
+        for k, i in enumerate(users)
+    ]
 
 
 def floor(train, seed, m, permutations):
@@ -70,7 +79,15 @@ def floor(train, seed, m, permutations):
     for within in (False, True):
         found = noise_floor(train, m=m, permutations=permutations, within_labels=within, seed=seed)
         kind = "floor within labels" if within else "floor"
-        rows.append({"kind": kind, "floor": found.floor, "statistic": found.statistic, "p_value": found.p_value, "deals": float(found.deals.mean())})
+        rows.append(
+            {
+                "kind": kind,
+                "floor": found.floor,
+                "statistic": found.statistic,
+                "p_value": found.p_value,
+                "deals": float(found.deals.mean()),
+            }
+        )
         if not within:
             low = np.tril_indices(train.n_users, -1)
             rows += [
@@ -85,14 +102,16 @@ def gamma(train, test, seed, rounds):
     import numpy as np
 
     import pfl_theory as pfl
-    from pfl_theory.claims.data_side import best_kappa
     from pfl_theory.distances import between_label_laws
     from pfl_theory.federations import by_class
+    from pfl_theory.judging.on_data import best_kappa
     from pfl_theory.problems import class_gradients, debiased_gamma_G, gamma_G_by_label_shift
 
     n_classes = 1 + int(max(train.y.max(), test.y.max()))
     problem, held_out = (pfl.Problem(pfl.losses.Softmax(n_classes), fed) for fed in (train, test))
-    run = pfl.run(pfl.FedAvg(beta=BETA, local_steps=STEPS, batch=BATCH, participation=1.0), problem, rounds=rounds, seed=seed)
+    run = pfl.run(
+        pfl.FedAvg(beta=BETA, local_steps=STEPS, batch=BATCH, participation=1.0), problem, rounds=rounds, seed=seed
+    )
     w = run.w
     g = problem.gradient(w)
     away = np.linalg.norm(g - g.mean(0), axis=1)
@@ -121,7 +140,15 @@ def gamma(train, test, seed, rounds):
     }
     kinds = train.info.get("kind") or [""] * train.n_users
     return [at] + [
-        {"kind": "user", "i": i, "user_kind": kinds[i], "size": int(train.sizes[i]), "away": away[i], "gain": gain[i], "tv": tv[i]}
+        {
+            "kind": "user",
+            "i": i,
+            "user_kind": kinds[i],
+            "size": int(train.sizes[i]),
+            "away": away[i],
+            "gain": gain[i],
+            "tv": tv[i],
+        }
         for i in range(train.n_users)
     ]
 
@@ -167,7 +194,10 @@ def summary(table, split):
         name = kind.replace(" ", "_")
         row |= {name: floor["floor"], f"sqrt_P_{name}": floor["deals"] ** 0.5, f"p_{name}": floor["p_value"]}
     sub = of(table, split, "subsample")
-    row |= {"sqrt_P_subsample": float((matrix(sub, users) ** 2).mean() / 2) ** 0.5, "mean_excess": float((sub["upper"] - sub["floor"]).mean())}
+    row |= {
+        "sqrt_P_subsample": float((matrix(sub, users) ** 2).mean() / 2) ** 0.5,
+        "mean_excess": float((sub["upper"] - sub["floor"]).mean()),
+    }
     lip = max(at["L_x"], at["J"] / METRICS["labelled"])
     row |= {
         "gamma_G": at["gamma_G"],
@@ -180,7 +210,13 @@ def summary(table, split):
         "W1_bound": lip * min(row["sqrt_M_labelled"], row["sqrt_P_labelled"]),
     }
     users_frame = by_user(table, split)
-    for a, b in (("w1_images", "away"), ("w1_labelled", "away"), ("tv", "away"), ("w1_images", "gain"), ("away", "gain")):
+    for a, b in (
+        ("w1_images", "away"),
+        ("w1_labelled", "away"),
+        ("tv", "away"),
+        ("w1_images", "gain"),
+        ("away", "gain"),
+    ):
         row[f"rank_correlation_{a}_{b}"] = rank_correlation(users_frame[a], users_frame[b])
     return row
 
@@ -206,9 +242,19 @@ def heat(table, splits, titles):
         level, m = float(sub["floor"].iloc[0]), int(sub["m"].iloc[0])
         excess = np.where(np.eye(users) > 0, np.nan, matrix(sub, users) - level)
         maps = (
-            (np.where(np.eye(users) > 0, np.nan, matrix(of(table, split, "pair", "images"), users)), "W1 of all images", "viridis", None),
+            (
+                np.where(np.eye(users) > 0, np.nan, matrix(of(table, split, "pair", "images"), users)),
+                "W1 of all images",
+                "viridis",
+                None,
+            ),
             (excess, f"W1 at m = {m}, minus the floor {level:.2f}", "PuOr_r", float(np.nanmax(np.abs(excess)))),
-            (np.where(np.eye(users) > 0, np.nan, matrix(of(table, split, "pair", "labelled"), users)), "W1 with labels at price 1", "viridis", None),
+            (
+                np.where(np.eye(users) > 0, np.nan, matrix(of(table, split, "pair", "labelled"), users)),
+                "W1 with labels at price 1",
+                "viridis",
+                None,
+            ),
         )
         for ax, (values, name, colours, around) in zip(line, maps, strict=True):
             limits = {} if around is None else {"vmin": -around, "vmax": around}
@@ -234,7 +280,11 @@ def scatter(table, splits, titles):
     for ax, x, y in zip(
         axes,
         (r"$W_1(p_i,p)$ of images (pixel units)", "TV of label laws (no unit)", r"$\|\nabla f_i-\nabla f\|$ (no unit)"),
-        (r"$\|\nabla f_i-\nabla f\|$ (no unit)", r"$\|\nabla f_i-\nabla f\|$ (no unit)", "gain from one personal step (points)"),
+        (
+            r"$\|\nabla f_i-\nabla f\|$ (no unit)",
+            r"$\|\nabla f_i-\nabla f\|$ (no unit)",
+            "gain from one personal step (points)",
+        ),
         strict=True,
     ):
         ax.set_xlabel(x)

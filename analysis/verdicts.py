@@ -26,7 +26,12 @@ def grid(scale):
 def cell(*, seed, statement, random, source):
     from pfl_theory import claims
 
-    return [row for claim in claims.all_claims() if claim.name == statement for row in claims.judged_rows(claim, seed=seed, random=random)]
+    return [
+        row
+        for claim in claims.all_claims()
+        if claim.name == statement
+        for row in claims.judged_rows(claim, seed=seed, random=random)
+    ]
 
 
 def plot(table):
@@ -35,10 +40,16 @@ def plot(table):
     lines = list(dict.fromkeys(names))
     fig, ax = plotting.figure(width="page", height=1.2 + 0.24 * len(lines))
     for k, kind in enumerate(("witness", "random", "other")):
-        chosen = [i for i, instance in enumerate(shown["case"]) if (instance if instance in ("witness", "random") else "other") == kind]
+        chosen = [
+            i
+            for i, instance in enumerate(shown["case"])
+            if (instance if instance in ("witness", "random") else "other") == kind
+        ]
         look = plotting.series_style(k) | {"linestyle": "none"}
         label = {"witness": "witness", "random": "worst of the random instances", "other": "other instances"}[kind]
-        ax.plot(shown["ratio"].iloc[chosen], [lines.index(names[i]) + 0.2 * (k - 1) for i in chosen], label=label, **look)
+        ax.plot(
+            shown["ratio"].iloc[chosen], [lines.index(names[i]) + 0.2 * (k - 1) for i in chosen], label=label, **look
+        )
     ax.axvline(1.0, color="black", linewidth=0.8)
     ax.set_yticks(range(len(lines)), lines)
     ax.set_ylim(len(lines) - 0.5, -0.5)

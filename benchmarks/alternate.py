@@ -45,7 +45,10 @@ def report(title: str, seconds: Mapping[str, list[float]], ours: str, facts: Map
         }
         r = rows[name]
         times = f"{r['median_ms']:9.1f} ms ({r['min_ms']:.1f} to {r['max_ms']:.1f})"
-        print(f"  {name:34s} {times:34s} {r['ratio_median']:7.2f} times ours ({r['ratio_min']:.2f} to {r['ratio_max']:.2f})")
+        print(
+            f"  {name:34s} {times:34s} {r['ratio_median']:7.2f} times ours ({r['ratio_min']:.2f} to "
+            f"{r['ratio_max']:.2f})"
+        )
     kept = {"title": title, "contenders": rows, "repeats": len(seconds[ours]), **facts, "machine": machine()}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{facts['name']}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
@@ -63,4 +66,10 @@ def machine() -> dict[str, Any]:
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), "date": time.strftime("%Y-%m-%d"), **versions}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+        **versions,
+    }

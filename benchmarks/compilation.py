@@ -49,7 +49,11 @@ def main() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
         first, second = (
-            json.loads(subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True).stdout)
+            json.loads(
+                subprocess.run(
+                    [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True
+                ).stdout
+            )
             for _ in range(2)
         )
     print("\nSeconds of a kernel's first call: compiled | loaded by a second process")

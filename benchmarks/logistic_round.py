@@ -1,7 +1,9 @@
-"""One round of Per-FedAvg (exact) on 100,000 users x 20 rows x d = 50, logistic regression, full participation, tau = 5, exact expectations, float64.
+"""One round of Per-FedAvg (exact) on 100,000 users x 20 rows x d = 50, logistic regression, full participation, tau =
+5, exact expectations, float64.
 
-Contenders: ours (Gram steps, Gram matrices kept), one pass over the data (the floor: every number read once, summed), NumPy in chunks, JAX
-with jit, vmapped over all users and mapped over chunks of them, written as a user would: analytic products, no Gram form.
+Contenders: ours (Gram steps, Gram matrices kept), one pass over the data (the floor: every number read once, summed),
+NumPy in chunks, JAX with jit, vmapped over all users and mapped over chunks of them, written as a user would: analytic
+products, no Gram form.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import pfl_theory as pfl
-from pfl_theory._jit import chunks, kernel, over_users
 from pfl_theory.algorithms.algorithm import State
+from pfl_theory.kernels.jit import chunks, kernel, over_users
 
 from .alternate import alternate, report
 
@@ -117,13 +119,30 @@ def main(n_users: int = 100_000, repeats: int = 7, peers: bool = True) -> dict[s
     flat = fed.x.reshape(-1, 1000)
     pieces = chunks(len(flat), 1e12)
     sums = np.zeros((len(pieces), 8))
-    contenders = {"ours": ours, "one pass over the data": lambda: over_users(lambda k, a, b: read(flat, a, b, sums[k]), pieces)}
+    contenders = {
+        "ours": ours,
+        "one pass over the data": lambda: over_users(lambda k, a, b: read(flat, a, b, sums[k]), pieces),
+    }
     if peers:
         x, y = fed.x.reshape(n_users, ROWS, DIM), fed.y.reshape(n_users, ROWS)  # type: ignore[union-attr]
         others = {"NumPy chunks": lambda v: numpy_round(x, y, v), **jax_rounds(x, y)}
         for name, call in others.items():
             assert np.abs(call(w) - first).max() <= 1e-12 * np.abs(first).max(), name
         contenders |= {name: (lambda call=call: call(w)) for name, call in others.items()}  # type: ignore[misc]
-    facts = {"name": "logistic_round", "users": n_users, "gram_over_data": share, "peak_growth_mib": grown / 1024, "data_mib": fed.x.nbytes / 2**20}
-    print(f"kept Gram matrices: {share:.2f} of the data; peak memory grew by {grown / 1024:.0f} MiB on {fed.x.nbytes / 2**20:.0f} MiB of data")
-    return report(f"One round of Per-FedAvg, {n_users:,} users x {ROWS} x {DIM}, tau = {TAU}", alternate(contenders, repeats=repeats), "ours", facts)
+    facts = {
+        "name": "logistic_round",
+        "users": n_users,
+        "gram_over_data": share,
+        "peak_growth_mib": grown / 1024,
+        "data_mib": fed.x.nbytes / 2**20,
+    }
+    print(
+        f"kept Gram matrices: {share:.2f} of the data; peak memory grew by {grown / 1024:.0f} MiB on "
+        f"{fed.x.nbytes / 2**20:.0f} MiB of data"
+    )
+    return report(
+        f"One round of Per-FedAvg, {n_users:,} users x {ROWS} x {DIM}, tau = {TAU}",
+        alternate(contenders, repeats=repeats),
+        "ours",
+        facts,
+    )

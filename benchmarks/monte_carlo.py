@@ -1,7 +1,8 @@
-"""2000 Monte-Carlo runs x 1000 rounds of Per-FedAvg on 20 scalar quadratics, tau = 4, r = 0.5, Gaussian noise in gradients and Hessian, float64.
+"""2000 Monte-Carlo runs x 1000 rounds of Per-FedAvg on 20 scalar quadratics, tau = 4, r = 0.5, Gaussian noise in
+gradients and Hessian, float64.
 
-Contenders: ours (Philox inside the kernel), JAX with its default generator (threefry) and with its fast one (rbg), NumPy over runs. NumPy
-runs a tenth of the rounds.
+Contenders: ours (Philox inside the kernel), JAX with its default generator (threefry) and with its fast one (rbg),
+NumPy over runs. NumPy runs a tenth of the rounds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import pfl_theory as pfl
-from pfl_theory.algorithms.monte_carlo import quadratic_monte_carlo
+from pfl_theory.expectations.monte_carlo import quadratic_monte_carlo
 
 from .alternate import alternate, report
 
@@ -85,5 +86,8 @@ def main(runs: int = 2000, rounds: int = 1000, repeats: int = 5, peers: bool = T
         assert abs(w.mean() - ends["ours"].mean()) < 5 * error, name
         assert 0.85 < w.std() / ends["ours"].std() < 1.18, name
     return report(
-        f"{runs} runs x {rounds} rounds of {USERS} scalar quadratics", alternate(contenders, repeats=repeats, warm=0), "ours", {"name": "monte_carlo"}
+        f"{runs} runs x {rounds} rounds of {USERS} scalar quadratics",
+        alternate(contenders, repeats=repeats, warm=0),
+        "ours",
+        {"name": "monte_carlo"},
     )

@@ -1,8 +1,10 @@
-"""W1 of one user to the average of fifty: MNIST, the paper's split (a = 196), 980 or 490 images against about 36,000, in 784 dimensions.
+"""W1 of one user to the average of fifty: MNIST, the paper's split (a = 196), 980 or 490 images against about 36,000,
+in 784 dimensions.
 
-Contenders: ours (`between`, certified, with merging of points, costs and certificate), and dense `ot.emd2` with its cost matrix, given what is left
-when the user's own images are taken out of the average, with integer masses and costs of mean 1 (its defaults would stop early). One user at a
-time, so that memory holds one dense problem; a kind's ratio is the median over three users.
+Contenders: ours (`between`, certified, with merging of points, costs and certificate), and dense `ot.emd2` with its
+cost matrix, given what is left when the user's own images are taken out of the average, with integer masses and costs
+of mean 1 (its defaults would stop early). One user at a time, so that memory holds one dense problem; a kind's ratio is
+the median over three users.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pfl_theory._jit import one_blas_thread
 from pfl_theory.distances.between_users import shared
 from pfl_theory.distances.wasserstein import between
 from pfl_theory.federations import handwritten_pair
+from pfl_theory.kernels.jit import one_blas_thread
 
 from .alternate import alternate, report
 
@@ -52,7 +54,9 @@ def main(repeats: int = 3, peers: bool = True) -> dict[str, Any]:
                 x, y = given.points[given.sources], given.points[given.sinks]
                 value = dense(x, y, given.excess, given.deficit) * given.scale / given.total
                 assert abs(value - found.upper) <= 1e-9 * value, (value, found.upper)
-                contenders["dense ot.emd2 + cost"] = lambda x=x, y=y, given=given: dense(x, y, given.excess, given.deficit)
+                contenders["dense ot.emd2 + cost"] = lambda x=x, y=y, given=given: dense(
+                    x, y, given.excess, given.deficit
+                )
             with one_blas_thread():
                 for name, values in alternate(contenders, repeats=repeats, warm=0).items():
                     seconds[name].append(statistics.median(values))

@@ -1,15 +1,17 @@
 """What every analysis shares.
 
-An analysis is a module with ``grid(scale) -> cells``, ``cell(*, seed, **parameters) -> rows`` and ``plot(table) -> Figure``;
-everything else (workers, store, tables, provenance, index, command line) is here.
+An analysis is a module with ``grid(scale) -> cells``, ``cell(*, seed, **parameters) -> rows`` and ``plot(table) ->
+Figure``; everything else (workers, store, tables, provenance, index, command line) is here.
 
 Beside the three functions a module has
 
-- ``TITLE``: str; ``DATA``: names of the data sets it uses; ``CHOICES``: what the source leaves open and what was taken (dict or str);
-- optional ``tables(table) -> dict of frames`` (more CSV files) and ``verdicts(table) -> list of dicts`` (rows for the index).
+- ``TITLE``: str; ``DATA``: names of the data sets it uses; ``CHOICES``: what the source leaves open and what was taken
+  (dict or str);
+- optional ``tables(table) -> dict of frames`` (more CSV files) and ``verdicts(table) -> list of dicts`` (rows for the
+  index).
 
-Rows get their cell's parameters as first columns. ``plot`` may return a dict of figures. Cells that lack their data become rows with
-``status = "skipped: needs ..."``, which ``plot``, ``tables`` and ``verdicts`` do not see.
+Rows get their cell's parameters as first columns. ``plot`` may return a dict of figures. Cells that lack their data
+become rows with ``status = "skipped: needs ..."``, which ``plot``, ``tables`` and ``verdicts`` do not see.
 """
 
 from __future__ import annotations
@@ -82,10 +84,11 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def read_table(text: str) -> DataFrame:
-    """Read the table behind a CSV. What `plot` sees always comes from here, so that a redraw from the file draws the same.
+    """Read the table behind a CSV. What `plot` sees always comes from here, so that a redraw from the file draws the
+    same.
 
-    Columns become booleans, integers, floats or strings, whichever fits all their fields; an empty field is NaN or None. (pandas'
-    own reader rounds floats in some versions.)
+    Columns become booleans, integers, floats or strings, whichever fits all their fields; an empty field is NaN or
+    None. (pandas' own reader rounds floats in some versions.)
 
     Examples
     --------
@@ -140,14 +143,19 @@ def names(package: str = "analysis") -> list[str]:
         spec = None
     folders = list(spec.submodule_search_locations or []) if spec else []
     require(bool(folders), f"no package {package!r} here; run from the folder of the repository that holds {package}/")
-    return sorted(path.stem for folder in folders for path in Path(folder).glob("*.py") if not path.name.startswith("_"))
+    return sorted(
+        path.stem for folder in folders for path in Path(folder).glob("*.py") if not path.name.startswith("_")
+    )
 
 
 def get(name: str, package: str = "analysis") -> Analysis:
     """Import an analysis by name and check that it has what an analysis has."""
     module = importlib.import_module(f"{package}.{name}")
     missing = [item for item in ("TITLE", "DATA", "CHOICES", "grid", "cell", "plot") if not hasattr(module, item)]
-    require(not missing, f"{package}/{name}.py lacks {', '.join(missing)}; an analysis has TITLE, DATA, CHOICES, grid, cell and plot")
+    require(
+        not missing,
+        f"{package}/{name}.py lacks {', '.join(missing)}; an analysis has TITLE, DATA, CHOICES, grid, cell and plot",
+    )
     return Analysis(name, module)
 
 
@@ -172,9 +180,13 @@ class Made(NamedTuple):
 
 
 def committed(folder: Path, name: str, tasks: Sequence[Task]) -> dict[str, Made]:
-    """Cells found in ``<name>.csv`` and ``<name>.json`` of a finished run, by key. Nothing, if the two do not belong together."""
+    """Cells found in ``<name>.csv`` and ``<name>.json`` of a finished run, by key. Nothing, if the two do not belong
+    together.
+    """
     try:
-        text = (folder / f"{name}.csv").read_bytes().decode().replace("\r\n", "\n")  # git may have changed the ends of lines
+        text = (
+            (folder / f"{name}.csv").read_bytes().decode().replace("\r\n", "\n")
+        )  # git may have changed the ends of lines
         notes = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         if notes["csv_sha256"] != hashlib.sha256(text.encode()).hexdigest():
             return {}
@@ -222,7 +234,9 @@ def _source_sets(made: Sequence[Made]) -> tuple[list[dict[str, str]], list[int]]
     return [dict(sorted(known.items())) for known in sets], numbers
 
 
-def write(analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folder: Path, context: dict[str, Any]) -> Report:
+def write(
+    analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folder: Path, context: dict[str, Any]
+) -> Report:
     """Write table, figures and notes of one analysis.
 
     Parameters
@@ -254,7 +268,9 @@ def write(analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folde
         report.problems.append(f"{name}: not drawn: its cells returned no rows")
     if drawable:
         try:
-            table = read_table(csv_text(drawable))  # without the skipped rows, whose gaps would turn integers into floats
+            table = read_table(
+                csv_text(drawable)
+            )  # without the skipped rows, whose gaps would turn integers into floats
             with style():
                 drawn = module.plot(table)
                 for part, figure in (drawn if isinstance(drawn, dict) else {"": drawn}).items():
@@ -279,7 +295,11 @@ def write(analysis: Analysis, tasks: Sequence[Task], made: Sequence[Made], folde
     digest = hashlib.sha256(text.encode()).hexdigest()
     seconds = sum(item.seconds for item in made)
     before = _notes(folder / f"{name}.json")
-    if all(item.status in ("stored", "committed") for item in made) and before.get("csv_sha256") == digest and "provenance" in before:
+    if (
+        all(item.status in ("stored", "committed") for item in made)
+        and before.get("csv_sha256") == digest
+        and "provenance" in before
+    ):
         origin = before["provenance"]  # a redraw does not make the numbers younger
     else:
         origin = provenance(**{**context, "data": list(module.DATA), "seconds": seconds})
@@ -325,10 +345,14 @@ def _notes(path: Path) -> dict[str, Any]:
 
 def _remove_others(folder: Path, name: str, figures: list[str], tables: list[str], verdicts: list[Row]) -> None:
     """Figures and tables that an earlier version of the analysis wrote and this one does not."""
-    wanted = {f"{stem}.{end}" for stem in figures for end in ("pdf", "png")} | {f"{stem}.csv" for stem in [name, *tables]}
+    wanted = {f"{stem}.{end}" for stem in figures for end in ("pdf", "png")} | {
+        f"{stem}.csv" for stem in [name, *tables]
+    }
     wanted |= {f"{name}.json"} | ({"judged.csv"} if verdicts else set())
     before = _notes(folder / f"{name}.json")
-    known = {f"{stem}.{end}" for stem in before.get("figures", []) for end in ("pdf", "png")} | {f"{stem}.csv" for stem in before.get("tables", [])}
+    known = {f"{stem}.{end}" for stem in before.get("figures", []) for end in ("pdf", "png")} | {
+        f"{stem}.csv" for stem in before.get("tables", [])
+    }
     for file in sorted((known | {"judged.csv"}) - wanted):
         if Path(file).name == file:
             (folder / file).unlink(missing_ok=True)
@@ -345,7 +369,9 @@ def prepare(folder: Path) -> None:
             probe.write(b"x" * 4096)
             probe.flush()
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out, or make room") from error
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out, or make room"
+        ) from error
 
 
 def run_analyses(
@@ -361,7 +387,8 @@ def run_analyses(
     say: Say = lambda _line: None,
     complain: Say = lambda _line: None,
 ) -> int:
-    """Compute what is not stored, draw everything, and build the index. Returns the exit code (0, or 1 if something failed).
+    """Compute what is not stored, draw everything, and build the index. Returns the exit code (0, or 1 if something
+    failed).
 
     Parameters
     ----------
@@ -403,7 +430,9 @@ def run_analyses(
     if scale == "full" and not force:  # a full-scale result is shown as it is, and never made again by itself
         for name, mine in tasks.items():
             kept = committed(folder / name, name, mine)
-            found.update({task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None})
+            found.update(
+                {task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None}
+            )
     todo = [task for mine in tasks.values() for task in mine if task.key not in found]
 
     with Progress() as progress:
@@ -416,7 +445,9 @@ def run_analyses(
         if explain:
             for task in (task for mine in tasks.values() for task in mine if task.key in found):
                 say(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
-        outcomes = {outcome.task.key: outcome for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)}
+        outcomes = {
+            outcome.task.key: outcome for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)
+        }
 
     context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
     problems: list[str] = []
@@ -427,9 +458,18 @@ def run_analyses(
             problems += _failures(analysis.name, failed, len(mine))
             continue
         made = [found.get(task.key) or _made(outcomes[task.key]) for task in mine]
-        report = write(analysis, mine, [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)], folder / analysis.name, context)
+        report = write(
+            analysis,
+            mine,
+            [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)],
+            folder / analysis.name,
+            context,
+        )
         computed = sum(item.status == "computed" for item in made)
-        say(f"{analysis.name}: {len(mine)} cells, {computed} computed -> {folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}")
+        say(
+            f"{analysis.name}: {len(mine)} cells, {computed} computed -> "
+            f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
+        )
         problems += report.problems
     base = root if out is None or Path(out).resolve().is_relative_to(root.resolve()) else folder
     collect_verdicts(base)
@@ -454,20 +494,25 @@ def _with_parameters(task: Task, made: Made) -> Made:
 
 
 def _failures(name: str, failed: Sequence[Outcome], total: int) -> list[str]:
-    lines = [f"{name}: {len(failed)} of {total} cells failed, so it is not drawn; the others are stored, run again to go on"]
+    lines = [
+        f"{name}: {len(failed)} of {total} cells failed, so it is not drawn; the others are stored, run again to go on"
+    ]
     for outcome in failed:
         assert outcome.failure is not None
         kind = f"{outcome.failure.kind}: " if outcome.failure.details else ""
         lines.append(
-            f"{outcome.task.describe()}: {kind}{outcome.failure.message}" + (f"\n{outcome.failure.details}" if outcome.failure.details else "")
+            f"{outcome.task.describe()}: {kind}{outcome.failure.message}"
+            + (f"\n{outcome.failure.details}" if outcome.failure.details else "")
         )
     return lines
 
 
 def main(arguments: Sequence[str] | None = None, *, package: str = "analysis") -> None:
-    """Command line: ``python -m analysis NAME|all [--scale quick|full] [--workers W] [--seed S] [--out DIR] [--explain] [--force]``.
+    """Command line: ``python -m analysis NAME|all [--scale quick|full] [--workers W] [--seed S] [--out DIR] [--explain]
+    [--force]``.
 
-    Ends the process: 0 = done (also where data are absent), 1 = a cell or a figure failed, 2 = bad input, 130 = interrupted.
+    Ends the process: 0 = done (also where data are absent), 1 = a cell or a figure failed, 2 = bad input, 130 =
+    interrupted.
     """
     import typer
 
@@ -508,9 +553,13 @@ def main(arguments: Sequence[str] | None = None, *, package: str = "analysis") -
         raise typer.Exit(code)
 
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name=f"python -m {package}", standalone_mode=False)
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name=f"python -m {package}", standalone_mode=False
+        )
     except Exception as error:
-        if not hasattr(error, "format_message"):  # what is wrong with the arguments, told in a line like any other bad input
+        if not hasattr(
+            error, "format_message"
+        ):  # what is wrong with the arguments, told in a line like any other bad input
             raise
         typer.echo(f"error: {' '.join(error.format_message().split())}; see python -m {package} --help", err=True)
         code = 2

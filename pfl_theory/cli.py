@@ -1,6 +1,7 @@
 """Command line: ``pfl-theory list | judge | pages | distances | datasets | doctor``.
 
-Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line, no traceback).
+Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line,
+no traceback).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import typer
 from .errors import InputError, one_of
 
 app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help="Judge the theory of personalised federated learning."
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Judge the theory of personalised federated learning.",
 )
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
@@ -47,7 +51,9 @@ def list_claims(as_json: bool = JSON) -> None:
             "form": c.form,
             "statement": c.statement,
             "tight": _tightness(c),
-            "instances": ", ".join(["witness", *(case.name for case in c.cases), *([] if c.draw is None else ["random:N"])]),
+            "instances": ", ".join(
+                ["witness", *(case.name for case in c.cases), *([] if c.draw is None else ["random:N"])]
+            ),
         }
         for c in claims.all_claims()
     ]
@@ -66,7 +72,9 @@ def judge(
     version: str = typer.Option("paper", help="paper (as transcribed), sharp or corrected"),
     form: str = typer.Option("", help="A form's name, such as one-dimensional"),
     instance: str = typer.Option("witness", help="A named instance, random:N, or a file written by Instance.save"),
-    control: bool = typer.Option(False, "--control", help="Right side times 0.99 of the ratio known for this instance: must come out VIOLATED"),
+    control: bool = typer.Option(
+        False, "--control", help="Right side times 0.99 of the ratio known for this instance: must come out VIOLATED"
+    ),
     expect: str = typer.Option("", help="Exit with 1 unless this is the outcome"),
     seed: int = typer.Option(0, help="Seed of random instances"),
     as_json: bool = JSON,
@@ -103,8 +111,12 @@ def judge(
 @app.command("pages")
 def write_claim_pages(
     verdicts: str = typer.Option("figures/verdicts.csv", "--verdicts", help="The table of verdicts"),
-    out: str = typer.Option("docs/claims", "--out", help="Folder of the pages; pages of statements that are gone are removed from it"),
-    readme: str = typer.Option("README.md", "--readme", help="File whose front table is written anew, if its markers are there"),
+    out: str = typer.Option(
+        "docs/claims", "--out", help="Folder of the pages; pages of statements that are gone are removed from it"
+    ),
+    readme: str = typer.Option(
+        "README.md", "--readme", help="File whose front table is written anew, if its markers are there"
+    ),
 ) -> None:
     """One page a statement, with the command that judges each verdict again, and the front table of the README."""
     from pathlib import Path
@@ -128,8 +140,12 @@ def write_claim_pages(
 @app.command()
 def distances(
     federation: str = typer.Argument(help="A file written by Federation.save"),
-    label_price: float = typer.Option(0.0, "--label-price", help="kappa: what a difference in labels adds to the distance; 0 leaves labels out"),
-    pairs: bool = typer.Option(False, "--pairs", help="Print every pair of users instead of each user's distance to the average"),
+    label_price: float = typer.Option(
+        0.0, "--label-price", help="kappa: what a difference in labels adds to the distance; 0 leaves labels out"
+    ),
+    pairs: bool = typer.Option(
+        False, "--pairs", help="Print every pair of users instead of each user's distance to the average"
+    ),
     gap: float = typer.Option(1e-9, help="Largest relative gap of a certificate"),
     as_json: bool = JSON,
 ) -> None:
@@ -148,7 +164,13 @@ def distances(
     assert tv.pairs_upper is not None
     if pairs:
         rows: list[dict[str, Any]] = [
-            {"user": i, "other": j, "W1 lower": w1.pairs_lower[i, j], "W1 upper": w1.pairs_upper[i, j], "TV": tv.pairs_upper[i, j]}
+            {
+                "user": i,
+                "other": j,
+                "W1 lower": w1.pairs_lower[i, j],
+                "W1 upper": w1.pairs_upper[i, j],
+                "TV": tv.pairs_upper[i, j],
+            }
             for i in range(fed.n_users)
             for j in range(i)
         ]
@@ -174,7 +196,10 @@ def distances(
         return
     _print(rows, False, ("user", "rows", "W1 to average, lower", "upper", "TV to average"))
     tighter = "M" if average.M[1] <= w1.P[1] else "P"
-    typer.echo(f"{fed.name}: sqrt M = {average.M[1] ** 0.5:.9g}, sqrt P = {w1.P[1] ** 0.5:.9g}; the better bound is by {tighter}")
+    typer.echo(
+        f"{fed.name}: sqrt M = {average.M[1] ** 0.5:.9g}, sqrt P = {w1.P[1] ** 0.5:.9g}; the better bound is by "
+        f"{tighter}"
+    )
     if fed.law == "sample":
         typer.echo("these rows are samples: part of every W1 is noise; see noise_floor and docs/your-own-users.md")
     if min((tv.pairs_upper[i, j] for i in range(fed.n_users) for j in range(i)), default=0.0) >= 1.0:
@@ -192,14 +217,23 @@ def datasets(as_json: bool = JSON) -> None:
     from .errors import DataMissingError
 
     rows = []
-    for name, load in (("digits", data.digits), ("mnist", lambda: data.mnist(download=False)), ("femnist", data.femnist)):
+    for name, load in (
+        ("digits", data.digits),
+        ("mnist", lambda: data.mnist(download=False)),
+        ("femnist", data.femnist),
+    ):
         try:
             found = load()
             rows.append({"data set": name, "state": "here", "images": len(found.x), "what": found.source})
         except DataMissingError as error:
             rows.append({"data set": name, "state": "absent", "images": None, "what": str(error)})
     rows.append(
-        {"data set": "(folder)", "state": "PFL_THEORY_DATA", "images": None, "what": "set" if os.environ.get("PFL_THEORY_DATA") else "not set"}
+        {
+            "data set": "(folder)",
+            "state": "PFL_THEORY_DATA",
+            "images": None,
+            "what": "set" if os.environ.get("PFL_THEORY_DATA") else "not set",
+        }
     )
     _print(rows, as_json, ("data set", "state", "images", "what"))
 
@@ -218,7 +252,7 @@ def doctor(as_json: bool = JSON) -> None:
 
     problem = pfl.Problem(LeastSquares(), pfl.Federation.from_arrays([[[1.0]], [[2.0]]], [[0.0], [1.0]]))
     good = problem.gradient([1.0]).ravel().tolist() == [1.0, 2.0]
-    from ._jit import n_threads
+    from .kernels.jit import n_threads
 
     facts = {
         **provenance(),

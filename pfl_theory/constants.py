@@ -22,7 +22,8 @@ class Constant:
         One value a user; infinite where there is none.
     how : {"exact", "upper", "lower", "none"}
         ``exact``: the supremum itself (attained or not); ``upper``: a proved upper bound; ``lower``: found by search;
-        ``none``: no finite value, `reason` says why. Only ``exact`` and ``upper`` may enter a right-hand side or a hypothesis.
+        ``none``: no finite value, `reason` says why. Only ``exact`` and ``upper`` may enter a right-hand side or a
+        hypothesis.
     reason : str
         Which formula, from where; for ``none`` why, and what to give to get one.
 
@@ -74,7 +75,10 @@ class Constant:
     def bound(self, name: str) -> float:
         """Largest value over users, for use in a bound; an error if it may not be used there."""
         if not self.usable:
-            raise InputError(f"{name} is not known from above ({self.how}: {self.reason}); a bound needs an exact value or a proved upper bound")
+            raise InputError(
+                f"{name} is not known from above ({self.how}: {self.reason}); a bound needs an exact value or a "
+                "proved upper bound"
+            )
         return self.max()
 
     def plus(self, other: ArrayLike, reason: str, how: str | None = None) -> Constant:

@@ -23,7 +23,8 @@ def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> d
     found: dict[str, type[T]] = {}
     for module in modules(package, path):
         for name, item in vars(module).items():
-            # the module first: an alias such as NDArray passes for a class on Python 3.10, and belongs to another module
+            # the module first: an alias such as NDArray passes for a class on Python 3.10, and belongs to another
+            # module
             ours = isinstance(item, type) and item.__module__ == module.__name__ and not name.startswith("_")
             if ours and issubclass(item, base) and item is not base:
                 found[name] = item

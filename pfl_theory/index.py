@@ -32,7 +32,9 @@ th { background: #eee; } .note { border: 1px solid #555; padding: 0.3rem 0.6rem;
 
 
 def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
-    """Join the verdicts that analyses left under `folder` and its subfolder ``quick`` into ``<folder>/verdicts.csv``, with their scale."""
+    """Join the verdicts that analyses left under `folder` and its subfolder ``quick`` into ``<folder>/verdicts.csv``,
+    with their scale.
+    """
     root = Path(folder)
     header: list[str] = []
     rows: list[dict[str, str]] = []
@@ -53,7 +55,8 @@ def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
 
 
 def build_index(folder: str | os.PathLike[str]) -> Path:
-    """Write ``<folder>/index.html`` from what analyses left in `folder` and in its subfolder ``quick``, and from ``verdicts.csv``.
+    """Write ``<folder>/index.html`` from what analyses left in `folder` and in its subfolder ``quick``, and from
+    ``verdicts.csv``.
 
     Quick and full results stand in sections of their own, by what their notes say, not by where they lie.
 
@@ -63,7 +66,12 @@ def build_index(folder: str | os.PathLike[str]) -> Path:
         The page. It is written whole or not at all.
     """
     root = Path(folder)
-    found = [(path, notes) for base in (root, root / "quick") for path in sorted(base.glob("*/*.json")) if (notes := _notes(path)) is not None]
+    found = [
+        (path, notes)
+        for base in (root, root / "quick")
+        for path in sorted(base.glob("*/*.json"))
+        if (notes := _notes(path)) is not None
+    ]
     body = [_verdicts(root)]
     for scale, heading in _SECTIONS.items():
         mine = [(path, notes) for path, notes in found if notes["scale"] == scale]
@@ -119,7 +127,10 @@ def _article(root: Path, folder: Path, notes: dict[str, Any]) -> str:
             + f", {scale} scale; its numbers are in {name}.csv"
         )
         parts.append(f'<figure>\n<a href="{where}.pdf"><img src="{where}.png" alt="{escape(alt)}"></a>')
-        parts.append(f'<figcaption>{escape(stem)}: <a href="{where}.pdf">PDF</a>, <a href="{where}.png">PNG</a></figcaption>\n</figure>')
+        parts.append(
+            f'<figcaption>{escape(stem)}: <a href="{where}.pdf">PDF</a>, <a '
+            f'href="{where}.png">PNG</a></figcaption>\n</figure>'
+        )
     parts.append(_choices(notes.get("choices")))
     for stem in [name, *map(str, notes["tables"])]:
         parts.append(_table_file(folder / f"{stem}.csv", f"{link}/{quote(stem)}.csv", stem))
@@ -133,7 +144,11 @@ def _choices(choices: Any) -> str:
     if not choices:
         return ""
     if isinstance(choices, dict):
-        return "<dl>\n" + "\n".join(f"<dt>{escape(str(what))}</dt><dd>{escape(str(taken))}</dd>" for what, taken in choices.items()) + "\n</dl>"
+        return (
+            "<dl>\n"
+            + "\n".join(f"<dt>{escape(str(what))}</dt><dd>{escape(str(taken))}</dd>" for what, taken in choices.items())
+            + "\n</dl>"
+        )
     return f"<p>Choices: {escape(str(choices))}</p>"
 
 
@@ -157,7 +172,10 @@ def _table_file(path: Path, link: str, caption: str, rows: int | None = _ROWS) -
 
 def _table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "\n".join("<tr>" + "".join(f"<td>{_cell(name, value)}</td>" for name, value in zip(head, line, strict=False)) + "</tr>" for line in lines)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{_cell(name, value)}</td>" for name, value in zip(head, line, strict=False)) + "</tr>"
+        for line in lines
+    )
     top = f"<thead><tr>{cells}</tr></thead>\n" if cells else ""
     return f'<div class="wide"><table>\n<caption>{title}</caption>\n{top}<tbody>\n{body}\n</tbody></table></div>'
 

@@ -13,8 +13,8 @@ from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 
 from .claims import Claim, Instance
-from .claims.table import command
 from .errors import InputError, require
+from .judging.table import command
 from .sweeps.files import write_text
 
 Row = Mapping[str, str]
@@ -22,7 +22,19 @@ Row = Mapping[str, str]
 MARK = "<!-- Written by `pfl-theory pages` from the claims and figures/verdicts.csv: edits are lost. -->"
 START, END = "<!-- front table -->", "<!-- /front table -->"
 NUMBERS = ("control", "lhs_lower", "rhs_upper", "ratio", "level")
-NEEDED = ("claim", "version", "form", "instance", "scope", "scale", "expected", "outcome", *NUMBERS, "reason", "command")
+NEEDED = (
+    "claim",
+    "version",
+    "form",
+    "instance",
+    "scope",
+    "scale",
+    "expected",
+    "outcome",
+    *NUMBERS,
+    "reason",
+    "command",
+)
 LONGEST = 160  # letters of a reason
 SHOWN = ("L", "B", "rho", "sigma_G", "sigma_H")  # constants of a witness
 SIDES = (
@@ -63,7 +75,8 @@ def number(value: float | str | None) -> str:
 
 
 def shortened(reason: str) -> str:
-    """A reason for a table: an inequality for the sentence about both sides, six digits where they tell the sides apart, cut at a word.
+    """A reason for a table: an inequality for the sentence about both sides, six digits where they tell the sides
+    apart, cut at a word.
 
     Examples
     --------
@@ -89,7 +102,9 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     '| a | b |\n|---|---|\n| 1 | 2 |'
     """
     rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("|---" * len(head) + "|" if row == ["---"] * len(head) else f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(
+        "|---" * len(head) + "|" if row == ["---"] * len(head) else f"| {' | '.join(row)} |" for row in rows
+    )
 
 
 def code(text: str) -> str:
@@ -115,18 +130,29 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
         The table is absent, cannot be read, or is another table.
     """
     source = Path(path)
-    require(source.is_file(), f"{source}: no such table of verdicts; make it with: make full (a while), or make figures (quick scale)")
+    require(
+        source.is_file(),
+        f"{source}: no such table of verdicts; make it with: make full (a while), or make figures (quick scale)",
+    )
     try:
         reader = csv.DictReader(io.StringIO(source.read_text(encoding="utf-8")))
         missing = [name for name in NEEDED if name not in (reader.fieldnames or [])]
         rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{source}: cannot be read ({error}); make it again with: make figures") from error
-    require(not missing, f"{source}: not a table of verdicts, for it lacks {', '.join(missing)}; make it with: make figures")
+    require(
+        not missing, f"{source}: not a table of verdicts, for it lacks {', '.join(missing)}; make it with: make figures"
+    )
     for k, row in enumerate(rows, start=2):
-        require(None not in row and None not in row.values(), f"{source}, line {k}: not as many fields as the first line; make the table again")
+        require(
+            None not in row and None not in row.values(),
+            f"{source}, line {k}: not as many fields as the first line; make the table again",
+        )
         for name in NUMBERS:
-            require(_is_number(row[name]), f"{source}, line {k}: {name} = {row[name]!r} is not a number; make the table again with: make figures")
+            require(
+                _is_number(row[name]),
+                f"{source}, line {k}: {name} = {row[name]!r} is not a number; make the table again with: make figures",
+            )
     return rows
 
 
@@ -139,7 +165,9 @@ def _is_number(text: str | None) -> bool:
 
 def rows_of(claim: Claim, rows: Iterable[Row]) -> list[Row]:
     """The rows of one form of a statement: those of full scale, or the quick ones where there is no other."""
-    mine = [row for row in rows if (row["claim"], row["version"], row["form"]) == (claim.name, claim.version, claim.form)]
+    mine = [
+        row for row in rows if (row["claim"], row["version"], row["form"]) == (claim.name, claim.version, claim.form)
+    ]
     return [row for row in mine if row["scale"] == "full"] or mine
 
 
@@ -153,7 +181,9 @@ def on_witness(claim: Claim, rows: Iterable[Row]) -> tuple[str, float]:
 
 
 def largest_ratio(claim: Claim, rows: Iterable[Row]) -> float:
-    """The largest ratio that some instance of the table certifies: lower end of the left side over upper end of the right; controls left out."""
+    """The largest ratio that some instance of the table certifies: lower end of the left side over upper end of the
+    right; controls left out.
+    """
     ends = [(row["lhs_lower"], row["rhs_upper"]) for row in rows_of(claim, rows) if float(row["control"]) == 1.0]
     found = [float(lower) / float(upper) for lower, upper in ends if lower and upper and float(upper) > 0]
     return max(found, default=on_witness(claim, rows)[1])
@@ -211,7 +241,9 @@ def tightness(claim: Claim, ratio: float) -> str:
     """Whether a smaller right side would do, and what the witness reaches."""
     if claim.expected == "VIOLATED":
         return f"does not apply; the witness reaches {number(ratio)} of the right side"
-    reached = "the witness attains it" if number(ratio) == "1" else f"the witness reaches {number(ratio)} of the right side"
+    reached = (
+        "the witness attains it" if number(ratio) == "1" else f"the witness reaches {number(ratio)} of the right side"
+    )
     return f"{'yes' if claim.tight else 'no, or not known'}; {reached}"
 
 
@@ -229,8 +261,10 @@ def left_open(claim: Claim) -> str:
     if not name:
         return ""
     return (
-        f"The statement names no value of {name}. It is judged with {name} = 1, so that the ratio is the smallest {name} that covers the instance: "
-        f"above 1 the outcome is VIOLATED, else INCONCLUSIVE, for another instance may need more. Such a statement never comes out as HOLDS."
+        f"The statement names no value of {name}. It is judged with {name} = 1, so that the ratio is the smallest "
+        f"{name} that covers the instance: "
+        f"above 1 the outcome is VIOLATED, else INCONCLUSIVE, for another instance may need more. Such a statement "
+        "never comes out as HOLDS."
     )
 
 
@@ -333,7 +367,16 @@ def front_table(claims: Sequence[Claim], rows: Sequence[Row], *, link: str = "do
         mine = [claim for claim in claims if claim.name == name]
         paper, better = [c for c in mine if c.version == "paper"], [c for c in mine if c.version != "paper"]
         offered = "; ".join(escaped(c.short) for c in better if c.short)
-        lines.append([name, transcribed(paper, rows), how_tight(paper, rows), offered, best(better, rows), f"[page]({link}{name}.md)"])
+        lines.append(
+            [
+                name,
+                transcribed(paper, rows),
+                how_tight(paper, rows),
+                offered,
+                best(better, rows),
+                f"[page]({link}{name}.md)",
+            ]
+        )
     return table(head, lines)
 
 
@@ -388,15 +431,37 @@ def index_page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
         for claim in (c for c in claims if c.name == name):
             outcome, ratio = on_witness(claim, rows)
             judged = len(rows_of(claim, rows))
-            lines.append([f"[{name}]({name}.md)", claim.version, claim.form, escaped(claim.title), outcome, number(ratio), str(judged)])
+            lines.append(
+                [
+                    f"[{name}]({name}.md)",
+                    claim.version,
+                    claim.form,
+                    escaped(claim.title),
+                    outcome,
+                    number(ratio),
+                    str(judged),
+                ]
+            )
     every = table(("statement", "version", "form", "what", "on its witness", "ratio", "rows"), lines)
     what = (
-        "One page a statement: what it says, under which hypotheses, how tight it is, and every verdict with the command that judges it again. "
-        "Both sides are computed; the verdicts' words are explained in the [README](../../README.md#what-the-verdicts-mean), "
+        "One page a statement: what it says, under which hypotheses, how tight it is, and every verdict with the "
+        "command that judges it again. "
+        "Both sides are computed; the verdicts' words are explained in the "
+        "[README](../../README.md#what-the-verdicts-mean), "
         "the proofs are in [docs/theory.md](../theory.md). `make pages` writes all of this."
     )
-    ratio_means = "The ratio is the left side over the right side: 1 is a bound attained, more than 1 a bound that fails."
-    parts = [MARK, "# Statements and their verdicts", what, front_table(claims, rows, link=""), "## Every version and form", ratio_means, every]
+    ratio_means = (
+        "The ratio is the left side over the right side: 1 is a bound attained, more than 1 a bound that fails."
+    )
+    parts = [
+        MARK,
+        "# Statements and their verdicts",
+        what,
+        front_table(claims, rows, link=""),
+        "## Every version and form",
+        ratio_means,
+        every,
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -412,7 +477,10 @@ def all_pages(claims: Sequence[Claim], rows: Sequence[Row]) -> dict[str, str]:
     >>> sorted(all_pages(all_claims(), []))[:2]
     ['README.md', 'corollary-4.6.md']
     """
-    return {"README.md": index_page(claims, rows), **{f"{name}.md": page(name, claims, rows) for name in ordered(claims)}}
+    return {
+        "README.md": index_page(claims, rows),
+        **{f"{name}.md": page(name, claims, rows) for name in ordered(claims)},
+    }
 
 
 def with_front_table(text: str, made: str, *, where: str = "README.md") -> str:
@@ -445,7 +513,10 @@ def write_pages(folder: str | os.PathLike[str], pages: Mapping[str, str]) -> lis
     require(not root.exists() or root.is_dir(), f"{root}: not a folder; choose another --out")
     for name in pages:
         target = root / name
-        require(not target.exists() or _is_ours(target), f"{target}: not a page of this generator, so it is not replaced; choose another --out")
+        require(
+            not target.exists() or _is_ours(target),
+            f"{target}: not a page of this generator, so it is not replaced; choose another --out",
+        )
     for name, text in pages.items():
         write_text(root / name, text)
     gone = [path for path in sorted(root.glob("*.md")) if path.name not in pages and _is_ours(path)]

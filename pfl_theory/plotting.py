@@ -1,4 +1,6 @@
-"""House style: figures that print well in one column, in grey, and for colour-blind readers; the same input gives the same bytes."""
+"""House style: figures that print well in one column, in grey, and for colour-blind readers; the same input gives the
+same bytes.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def style() -> Iterator[None]:
         yield
 
 
-def figure(rows: int = 1, columns: int = 1, *, width: str = "column", height: float = 2.5, **subplots: Any) -> tuple[Figure, Any]:
+def figure(
+    rows: int = 1, columns: int = 1, *, width: str = "column", height: float = 2.5, **subplots: Any
+) -> tuple[Figure, Any]:
     """Figure and axes without pyplot: nothing global, nothing to close.
 
     Parameters
@@ -149,7 +153,9 @@ def bar_style(k: int | str) -> dict[str, Any]:
 
 
 def band(ax: Axes, x: ArrayLike, low: ArrayLike, mid: ArrayLike, high: ArrayLike, label: str, k: int | str) -> None:
-    """A line for the median and a shade from `low` to `high` (10 and 90 %, say). Markers are thinned out to about eight."""
+    """A line for the median and a shade from `low` to `high` (10 and 90 %, say). Markers are thinned out to about
+    eight.
+    """
     import numpy as np
 
     look = series_style(k)
@@ -160,7 +166,9 @@ def band(ax: Axes, x: ArrayLike, low: ArrayLike, mid: ArrayLike, high: ArrayLike
 
 
 def save_figure(fig: Figure, folder: str | os.PathLike[str], stem: str) -> list[Path]:
-    """Write ``<stem>.pdf`` and ``<stem>.png``, each whole or not at all, and without dates: equal figures are equal files."""
+    """Write ``<stem>.pdf`` and ``<stem>.png``, each whole or not at all, and without dates: equal figures are equal
+    files.
+    """
     files = []
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on the dates inside Matplotlib's own fonts
     with style():

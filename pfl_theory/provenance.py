@@ -32,7 +32,8 @@ def provenance(
     command : sequence of str, optional
         Program and arguments, ``sys.argv`` unless given; absolute paths in it are shortened.
     seed, scale, data, seconds, workers
-        What the caller knows of the run: root seed, ``"quick"`` or ``"full"``, names of data sets, wall seconds, worker processes.
+        What the caller knows of the run: root seed, ``"quick"`` or ``"full"``, names of data sets, wall seconds, worker
+        processes.
 
     Examples
     --------
@@ -88,7 +89,9 @@ def _git(folder: Path) -> dict[str, Any] | None:
     """Commit, and whether code differs from it (figures are results, and change while they are made)."""
 
     def ask(*arguments: str) -> str:
-        answer = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
         return answer.stdout.strip()
 
     try:
@@ -119,5 +122,9 @@ def _cpu() -> str | None:
 
 def _date() -> str:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    moment = datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc) if epoch.isdecimal() else datetime.datetime.now(datetime.timezone.utc)
+    moment = (
+        datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
+        if epoch.isdecimal()
+        else datetime.datetime.now(datetime.timezone.utc)
+    )
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

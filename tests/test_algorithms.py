@@ -49,7 +49,8 @@ def paths(algorithm, problem, w0, rounds, seed):
     return np.array(out)
 
 
-# -- against the slow reference ------------------------------------------------------------------------------------------
+# -- against the slow reference
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("batches", BATCHES)
@@ -76,7 +77,9 @@ def test_equals_the_slow_reference(name, variant, tau, batches, rng):
             )  # fmt: skip
             # 1 / (2 delta) = 10 enlarges the rounding of two gradients
             assert same(got, exact), (weighted, participants)
-            assert np.array_equal(run(algorithm, problem, rounds=3, w0=w0, seed=11).w, paths(algorithm, problem, w0, 3, seed=11)[-1, -1])
+            assert np.array_equal(
+                run(algorithm, problem, rounds=3, w0=w0, seed=11).w, paths(algorithm, problem, w0, 3, seed=11)[-1, -1]
+            )
 
 
 @pytest.mark.parametrize("which", [0, 1, 2])
@@ -85,14 +88,19 @@ def test_each_batch_may_be_exact_by_itself(which):
     sizes = [3, 5, 2]
     sizes[which] = None
     algorithm = PerFedAvg(0.4, 0.3, local_steps=2, batch_inner=sizes[0], batch_outer=sizes[1], batch_hessian=sizes[2])
-    exact = algorithm_1(twin_of(loss), fed, np.ones(3), alpha=0.4, beta=0.3, tau=2, rounds=2, seed=0, participants=4, sizes=tuple(sizes))
+    exact = algorithm_1(
+        twin_of(loss), fed, np.ones(3), alpha=0.4, beta=0.3, tau=2, rounds=2, seed=0, participants=4, sizes=tuple(sizes)
+    )
     assert same(paths(algorithm, Problem(loss, fed), np.ones(3), 2, seed=0), exact)
 
 
-# -- route against route -------------------------------------------------------------------------------------------------
+# -- route against route
+# -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [LeastSquares(), LogCosh("regression", 1.3), Logistic(l2=0.2)], ids=lambda loss: loss.name)
+@pytest.mark.parametrize(
+    "loss", [LeastSquares(), LogCosh("regression", 1.3), Logistic(l2=0.2)], ids=lambda loss: loss.name
+)
 @pytest.mark.parametrize("tau", [1, 4])
 def test_gram_steps_equal_row_steps(loss, tau, rng):
     fed = federation(loss, weighted=True, sizes=(2, 5, 3, 6), features=24)
@@ -115,7 +123,9 @@ def test_gram_steps_equal_row_steps(loss, tau, rng):
 
 def test_gram_matrices_are_kept_only_where_they_fit(rng):
     def gram(loss, size, **keywords):
-        return Problem(loss, Federation.from_arrays(rng.normal(size=(3, size, 10)), rng.integers(0, 2, (3, size))), **keywords).oracle.gram
+        return Problem(
+            loss, Federation.from_arrays(rng.normal(size=(3, size, 10)), rng.integers(0, 2, (3, size))), **keywords
+        ).oracle.gram
 
     assert gram(Logistic(), 4) is not None  # 3 * 16 numbers against 120
     assert gram(Logistic(), 5) is None  # 75 against 150: more than 0.45
@@ -127,7 +137,9 @@ def test_gram_matrices_are_kept_only_where_they_fit(rng):
 
 
 def as_functions(problem):
-    return Problem.from_functions(problem.value, problem.gradient, problem.hvp, n_users=problem.n_users, dim=problem.dim)
+    return Problem.from_functions(
+        problem.value, problem.gradient, problem.hvp, n_users=problem.n_users, dim=problem.dim
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -156,7 +168,9 @@ def test_functions_equal_rows_for_exact_expectations(name, rng):
 def test_fedavg_is_per_fedavg_at_alpha_zero(batch, variant, rng):
     loss = LOSSES["softmax"]
     problem, w0 = Problem(loss, federation(loss)), rng.normal(size=9)
-    per = PerFedAvg(0.0, 0.3, 3, participation=2, batch_inner=batch, batch_outer=batch, batch_hessian=batch, variant=variant)
+    per = PerFedAvg(
+        0.0, 0.3, 3, participation=2, batch_inner=batch, batch_outer=batch, batch_hessian=batch, variant=variant
+    )
     plain = FedAvg(0.3, 3, participation=2, batch=batch)
     assert np.array_equal(run(per, problem, rounds=4, w0=w0).w, run(plain, problem, rounds=4, w0=w0).w)
     wide = Problem(Logistic(), federation(Logistic(), sizes=(2, 3), features=20))
@@ -165,7 +179,8 @@ def test_fedavg_is_per_fedavg_at_alpha_zero(batch, variant, rng):
     assert np.array_equal(run(per, wide, rounds=4, w0=np.ones(20)).w, run(plain, wide, rounds=4, w0=np.ones(20)).w)
 
 
-# -- identities ----------------------------------------------------------------------------------------------------------
+# -- identities
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -181,9 +196,12 @@ def test_one_exact_step_of_all_users_is_gradient_descent_on_F(name, rng):
 def test_hessian_free_is_exact_on_cubics(rng):
     """f_i(w) = sum_j a_ij w_j^3 / 6 + b_i . w: the central difference of a quadratic gradient has no error."""
     a, b = rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
-    cubic = Problem.from_functions(lambda w: (a * w**3 / 6 + b * w).sum(1), lambda w: a * w**2 / 2 + b, lambda w, v: a * w * v, n_users=3, dim=2)
+    cubic = Problem.from_functions(
+        lambda w: (a * w**3 / 6 + b * w).sum(1), lambda w: a * w**2 / 2 + b, lambda w, v: a * w * v, n_users=3, dim=2
+    )
     exact, free, first = (
-        run(PerFedAvg(0.3, 0.1, 2, variant=v, delta=0.25), cubic, rounds=3, w0=[0.4, -0.3]).w for v in ("exact", "hessian-free", "first-order")
+        run(PerFedAvg(0.3, 0.1, 2, variant=v, delta=0.25), cubic, rounds=3, w0=[0.4, -0.3]).w
+        for v in ("exact", "hessian-free", "first-order")
     )
     assert same(free, exact, 1e-13)
     assert not same(first, exact, 1e-3)
@@ -234,7 +252,8 @@ def test_adapt(name, steps, rng):
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-# -- records -------------------------------------------------------------------------------------------------------------
+# -- records
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_records_against_direct_evaluation(rng):
@@ -243,7 +262,13 @@ def test_records_against_direct_evaluation(rng):
     problem, scored, w0 = Problem(loss, fed), Problem(loss, test), rng.normal(size=9)
     algorithm = PerFedAvg(alpha, 0.3, tau, participation=2)
     every = run(
-        algorithm, problem, rounds=5, w0=w0, seed=4, test=scored, record=["meta_value", "meta_gradient", "local_gradient", "loss", "accuracy"]
+        algorithm,
+        problem,
+        rounds=5,
+        w0=w0,
+        seed=4,
+        test=scored,
+        record=["meta_value", "meta_gradient", "local_gradient", "loss", "accuracy"],
     )
     steps = paths(algorithm, problem, w0, 5, seed=4)
     models = np.concatenate([[w0], steps[:, -1]])
@@ -264,7 +289,9 @@ def test_records_against_direct_evaluation(rng):
         "loss_after": np.array([scores(p, "value") for p in personal]),
         "accuracy_before": np.array([scores(w, "accuracy") for w in models]),
         "accuracy_after": np.array([scores(p, "accuracy") for p in personal]),
-        "local_gradient_norm2": np.array([[(meta_gradient(w) ** 2).sum() for w in path[:-1]] for path in steps] + [[np.nan] * tau]),
+        "local_gradient_norm2": np.array(
+            [[(meta_gradient(w) ** 2).sum() for w in path[:-1]] for path in steps] + [[np.nan] * tau]
+        ),
     }
     assert every.rounds.tolist() == [0, 1, 2, 3, 4, 5]
     assert set(every.records) == set(expected)
@@ -275,10 +302,14 @@ def test_records_against_direct_evaluation(rng):
     assert every.frame()["accuracy_after"].tolist() == pytest.approx(expected["accuracy_after"].mean(1).tolist())
     assert every.user_frame()["loss_after"].tolist() == pytest.approx(expected["loss_after"][-1].tolist())
 
-    some = run(algorithm, problem, rounds=5, w0=w0, seed=4, test=scored, record=["meta_value", "local_gradient"], every=2)
+    some = run(
+        algorithm, problem, rounds=5, w0=w0, seed=4, test=scored, record=["meta_value", "local_gradient"], every=2
+    )
     assert some.rounds.tolist() == [0, 2, 4, 5]
     assert np.array_equal(some.records["meta_value"], every.records["meta_value"][[0, 2, 4, 5]])
-    assert np.array_equal(some.records["local_gradient_norm2"], every.records["local_gradient_norm2"][[0, 2, 4, 5]], equal_nan=True)
+    assert np.array_equal(
+        some.records["local_gradient_norm2"], every.records["local_gradient_norm2"][[0, 2, 4, 5]], equal_nan=True
+    )
 
 
 def test_alpha_of_the_records(rng):
@@ -306,7 +337,11 @@ def digest(*arrays):
 
 @pytest.mark.parametrize(
     "algorithm",
-    [PerFedAvg(0.4, 0.3, 3, participation=2, batch_inner=2, batch_outer=3, batch_hessian=2), FedAvg(0.3, 2), LocalTraining(0.3, batch=2)],
+    [
+        PerFedAvg(0.4, 0.3, 3, participation=2, batch_inner=2, batch_outer=3, batch_hessian=2),
+        FedAvg(0.3, 2),
+        LocalTraining(0.3, batch=2),
+    ],
     ids=lambda a: a.label,
 )
 def test_evaluation_moves_nothing(algorithm, rng):
@@ -314,7 +349,13 @@ def test_evaluation_moves_nothing(algorithm, rng):
     fed, test, w0 = federation(loss), federation(loss, seed=9), rng.normal(size=9)
     problem, scored = Problem(loss, fed), Problem(loss, test)
     before = digest(w0, *(a for f in (fed, test) for a in (f.x, f.y, f.weights, f.offsets)))
-    records = ["meta_value", "loss", "accuracy", "local_gradient", *([] if isinstance(algorithm, LocalTraining) else ["meta_gradient"])]
+    records = [
+        "meta_value",
+        "loss",
+        "accuracy",
+        "local_gradient",
+        *([] if isinstance(algorithm, LocalTraining) else ["meta_gradient"]),
+    ]
     silent = run(algorithm, problem, rounds=4, w0=w0, seed=3)
     watched = run(algorithm, problem, rounds=4, w0=w0, seed=3, test=scored, record=records)
     rarely = run(algorithm, problem, rounds=4, w0=w0, seed=3, test=scored, record=records, every=3)
@@ -335,7 +376,8 @@ def test_evaluation_moves_nothing(algorithm, rng):
     assert digest(w0, *(a for f in (fed, test) for a in (f.x, f.y, f.weights, f.offsets))) == before
 
 
-# -- runs that diverge -----------------------------------------------------------------------------------------------------
+# -- runs that diverge
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_no_row_of_a_diverging_run_holds_nan_or_infinity():
@@ -349,7 +391,9 @@ def test_no_row_of_a_diverging_run_holds_nan_or_infinity():
         assert all(len(values) == len(r.rounds) and np.isfinite(values).all() for values in r.records.values())
 
 
-@pytest.mark.parametrize("algorithm", [PerFedAvg(0.1, 1e60), FedAvg(1e60), Centralized(1e60), LocalTraining(1e60)], ids=lambda a: a.label)
+@pytest.mark.parametrize(
+    "algorithm", [PerFedAvg(0.1, 1e60), FedAvg(1e60), Centralized(1e60), LocalTraining(1e60)], ids=lambda a: a.label
+)
 def test_a_run_that_diverges_says_so(algorithm):
     problem = Problem(Quadratic(), federation(Quadratic()))
     w0 = np.ones(3)
@@ -358,7 +402,9 @@ def test_a_run_that_diverges_says_so(algorithm):
         problem,
         rounds=20,
         w0=w0,
-        record=["meta_value"] if isinstance(algorithm, LocalTraining) else ["meta_value", "meta_gradient", "local_gradient"],
+        record=["meta_value"]
+        if isinstance(algorithm, LocalTraining)
+        else ["meta_value", "meta_gradient", "local_gradient"],
     )
     assert (r.status, r.facts["rounds_asked"]) == ("diverged", 20)
     assert 0 < r.diverged_at < 10
@@ -366,12 +412,16 @@ def test_a_run_that_diverges_says_so(algorithm):
     last_finite = run(algorithm, problem, rounds=r.diverged_at, w0=w0)
     assert last_finite.status == "finished"
     assert np.array_equal(r.w, last_finite.w)
-    assert r.rounds.tolist() in (list(range(r.diverged_at)), list(range(r.diverged_at + 1)))  # the last only if its records are finite
+    assert r.rounds.tolist() in (
+        list(range(r.diverged_at)),
+        list(range(r.diverged_at + 1)),
+    )  # the last only if its records are finite
     assert all(len(values) == len(r.rounds) for values in r.records.values())
     assert run(PerFedAvg(0.1, 0.1), problem, rounds=3).diverged_at is None
 
 
-# -- same seed, same bits -----------------------------------------------------------------------------------------------------
+# -- same seed, same bits
+# -----------------------------------------------------------------------------------------------------
 
 
 def large():
@@ -397,7 +447,13 @@ def test_bits_do_not_depend_on_threads(route, monkeypatch):
     found = {}
     for threads in ("1", "2", "3"):
         monkeypatch.setenv("PFL_THEORY_THREADS", threads)
-        r = run(algorithm, problem, rounds=3, seed=6, record=["meta_value", "meta_gradient", "loss", "accuracy", "local_gradient"])
+        r = run(
+            algorithm,
+            problem,
+            rounds=3,
+            seed=6,
+            record=["meta_value", "meta_gradient", "loss", "accuracy", "local_gradient"],
+        )
         found[threads] = digest(r.w, *(r.records[name] for name in sorted(r.records)))
     assert min(pieces[-3:]) >= 3, "too small a problem: the threads share nothing"
     assert len(set(found.values())) == 1
@@ -405,11 +461,17 @@ def test_bits_do_not_depend_on_threads(route, monkeypatch):
     assert run(algorithm, problem, rounds=3, seed=6).w.tobytes() == r.w.tobytes()
 
 
-@pytest.mark.parametrize("make", [lambda: Problem(LOSSES["logistic"], federation(LOSSES["logistic"])), None], ids=["rows", "noisy functions"])
+@pytest.mark.parametrize(
+    "make", [lambda: Problem(LOSSES["logistic"], federation(LOSSES["logistic"])), None], ids=["rows", "noisy functions"]
+)
 def test_global_generators_are_not_touched(make, monkeypatch):
     def noisy():
-        noise = pfl.Noise(gradient=lambda rng, w: rng.normal(size=w.shape), hvp=lambda rng, w, v: rng.normal(size=v.shape))
-        return Problem.from_functions(lambda w: (w**2).sum(1), lambda w: 2 * w, lambda w, v: 2 * v, n_users=4, dim=3, noise=noise)
+        noise = pfl.Noise(
+            gradient=lambda rng, w: rng.normal(size=w.shape), hvp=lambda rng, w, v: rng.normal(size=v.shape)
+        )
+        return Problem.from_functions(
+            lambda w: (w**2).sum(1), lambda w: 2 * w, lambda w, v: 2 * v, n_users=4, dim=3, noise=noise
+        )
 
     problem = (make or noisy)()
     algorithm = PerFedAvg(0.3, 0.2, 2, participation=2, batch_inner=2, batch_outer=2, batch_hessian=2)
@@ -434,7 +496,8 @@ def test_global_generators_are_not_touched(make, monkeypatch):
     assert run(algorithm, problem, rounds=3, seed=2).w.tobytes() != quiet.tobytes()
 
 
-# -- laws of what a run draws ----------------------------------------------------------------------------------------------------
+# -- laws of what a run draws
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_users_of_a_run_have_the_uniform_law():
@@ -444,21 +507,31 @@ def test_users_of_a_run_have_the_uniform_law():
     state_w, counts = np.zeros(1), np.zeros(n, dtype=int)
     algorithm = FedAvg(1.0, participation=count)
     for k in range(2000):
-        code = round(count * float(algorithm.round(problem, algorithm.init(problem, state_w), seed=1, round_=k)[0].w[0]))
+        code = round(
+            count * float(algorithm.round(problem, algorithm.init(problem, state_w), seed=1, round_=k)[0].w[0])
+        )
         taken = [i for i in range(n) if code >> i & 1]
         assert len(taken) == count
         counts[taken] += 1
     assert stats.chisquare(counts).pvalue > 1e-4
-    assert stats.chisquare(np.append(counts[1:], 0) + 1e-9, np.full(n, counts[1:].sum() / n)).pvalue < 1e-12  # a user never drawn is noticed
+    assert (
+        stats.chisquare(np.append(counts[1:], 0) + 1e-9, np.full(n, counts[1:].sum() / n)).pvalue < 1e-12
+    )  # a user never drawn is noticed
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 0.05, 0.3, 0.15]])
 @pytest.mark.parametrize("step", [0, 1])
 def test_batches_of_a_run_have_the_users_law(weights, step):
     """One datum a batch and beta = 1 on (1/2)(w - z)^2: w is the row that was drawn at that local step."""
-    problem = Problem(Quadratic(), Federation.from_arrays([[[0.0], [1.0], [2.0], [3.0]]], sample_weight=None if weights is None else [weights]))
+    problem = Problem(
+        Quadratic(),
+        Federation.from_arrays([[[0.0], [1.0], [2.0], [3.0]]], sample_weight=None if weights is None else [weights]),
+    )
     algorithm = FedAvg(1.0, step + 1, batch=1)
-    rows = [round(float(algorithm.round(problem, algorithm.init(problem, np.zeros(1)), seed=2, round_=k)[0].w[0])) for k in range(2000)]
+    rows = [
+        round(float(algorithm.round(problem, algorithm.init(problem, np.zeros(1)), seed=2, round_=k)[0].w[0]))
+        for k in range(2000)
+    ]
     counts, law = np.bincount(rows, minlength=4), np.full(4, 0.25) if weights is None else np.array(weights)
     assert stats.chisquare(counts, 2000 * law).pvalue > 1e-4
     assert stats.chisquare(np.roll(counts, 1), 2000 * law).pvalue < (1e-12 if weights else 2)
@@ -468,7 +541,9 @@ def test_the_three_batches_are_independent():
     """The rows of D, D', D'' of one step, read off the slow twin that the kernels were shown to follow."""
     from reference.draws import batch
 
-    triples = np.array([[batch([0.25] * 4, 1, seed=5, round_=k, user=0, step=0, which=b)[0] for b in range(3)] for k in range(3000)])
+    triples = np.array(
+        [[batch([0.25] * 4, 1, seed=5, round_=k, user=0, step=0, which=b)[0] for b in range(3)] for k in range(3000)]
+    )
     for a, b in ((0, 1), (0, 2), (1, 2)):
         table = np.histogram2d(triples[:, a], triples[:, b], bins=4)[0]
         assert stats.chi2_contingency(table).pvalue > 1e-4

@@ -112,7 +112,9 @@ def computed(place: Path) -> list[str]:
 def go(place: Path, *names: str, **options: object) -> tuple[int, list[str], list[str]]:
     said: list[str] = []
     errors: list[str] = []
-    code = analyses.run_analyses(names or ["all"], package=place.name, say=said.append, complain=errors.append, **options)  # type: ignore[arg-type]
+    code = analyses.run_analyses(
+        names or ["all"], package=place.name, say=said.append, complain=errors.append, **options
+    )  # type: ignore[arg-type]
     return code, said, errors
 
 
@@ -144,7 +146,9 @@ def test_first_run_then_redraw(place: Path) -> None:
     assert len(computed(place)) == 6
     out = Path("figures/quick/squares")
     first = contents(out)
-    assert set(first) == {f"squares{end}" for end in (".csv", ".json", ".pdf", ".png", "-again.pdf", "-again.png", "-sums.csv")} | {"judged.csv"}
+    assert set(first) == {
+        f"squares{end}" for end in (".csv", ".json", ".pdf", ".png", "-again.pdf", "-again.png", "-sums.csv")
+    } | {"judged.csv"}
     lines = first["squares.csv"].decode().splitlines()
     assert lines[0] == "k,name,x,y,odd,even"
     assert [line[:3] for line in lines[1::4]] == ["3,a", "3,b", "1,a", "1,b", "2,a", "2,b"]
@@ -161,7 +165,9 @@ def test_first_run_then_redraw(place: Path) -> None:
     assert contents(out) == first, "a redraw changes nothing, not even the date"
 
     text = (place / "squares.py").read_text()
-    (place / "squares.py").write_text(text.replace('"again": Figure', '"other": Figure').replace("Squares", "More squares"))
+    (place / "squares.py").write_text(
+        text.replace('"again": Figure', '"other": Figure').replace("Squares", "More squares")
+    )
     sys.modules.pop(f"{place.name}.squares")
     assert go(place)[0] == 0
     assert computed(place) == []
@@ -232,14 +238,17 @@ def test_absent_data_are_rows(place: Path) -> None:
     assert (code, errors) == (0, [])
     assert any("skipped: needs mnist" in line for line in said)
     assert (
-        Path("figures/quick/gaps/gaps.csv").read_text().splitlines()[-1] == 'mnist,3,,"skipped: needs mnist, put it into the folder PFL_THEORY_DATA"'
+        Path("figures/quick/gaps/gaps.csv").read_text().splitlines()[-1]
+        == 'mnist,3,,"skipped: needs mnist, put it into the folder PFL_THEORY_DATA"'
     )
     assert Path("figures/quick/gaps/gaps.png").exists()
     assert set(contents(Path("figures/quick/nothing"))) == {"nothing.csv", "nothing.json"}
     page = Path("figures/index.html").read_text()
     assert "No figure: all cells were skipped" in page
     assert "skipped: needs mnist" in page
-    (place / "gaps.py").write_text(GAPS.replace('data == "mnist"', "False").replace('["synthetic"]', '["synthetic", "mnist"]'))
+    (place / "gaps.py").write_text(
+        GAPS.replace('data == "mnist"', "False").replace('["synthetic"]', '["synthetic", "mnist"]')
+    )
     sys.modules.pop(f"{place.name}.gaps")
     assert go(place, "gaps")[0] == 0, "data that have come are used"
 
@@ -283,7 +292,8 @@ def test_unwritable_folder(place: Path) -> None:
         for folder in (place, *place.parents):  # pytest's folders are their owner's only
             if folder.stat().st_mode & 0o005 != 0o005 and folder.is_relative_to(tempfile.gettempdir()):
                 folder.chmod(0o755)
-        # The interpreter itself may lie where others cannot read: let a first, refused call load what is needed, then drop the rights.
+        # The interpreter itself may lie where others cannot read: let a first, refused call load what is needed, then
+        # drop the rights.
         before = f"""if True:
             import contextlib, io, os
             from pfl_theory.analyses import main
@@ -304,7 +314,9 @@ def test_full_disk(place: Path, size: str) -> None:
     disk = place.parent / "disk"
     disk.mkdir()
     mounted = (
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True, check=False)
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True, check=False
+        )
         if shutil.which("mount")
         else None
     )
@@ -342,7 +354,9 @@ class Page(html.parser.HTMLParser):
 def test_index_is_whole(place: Path) -> None:
     go(place, scale="full")
     go(place)
-    Path("figures/verdicts.csv").write_text("claim,scale,outcome,lhs_lower\nlemma-4.2 <b>,quick,VIOLATED,0.12345678901234567\n")
+    Path("figures/verdicts.csv").write_text(
+        "claim,scale,outcome,lhs_lower\nlemma-4.2 <b>,quick,VIOLATED,0.12345678901234567\n"
+    )
     Path("figures/junk").mkdir()
     Path("figures/junk/junk.json").write_text("{")
     text = build_index("figures").read_text()
@@ -359,7 +373,9 @@ def test_index_is_whole(place: Path) -> None:
     assert len(images) == 4
     assert all(image["alt"] for image in images)
     assert len({image["alt"] for image in images}) == 4
-    for target in [image["src"] for image in images] + [attributes["href"] for tag, attributes in page.seen if tag == "a"]:
+    for target in [image["src"] for image in images] + [
+        attributes["href"] for tag, attributes in page.seen if tag == "a"
+    ]:
         assert target is not None
         assert (target[1:] in ids) if target.startswith("#") else (Path("figures") / target).is_file()
 
@@ -368,7 +384,9 @@ def test_provenance_has_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     monkeypatch.chdir(tmp_path)
     made = provenance(
-        command=["/usr/x/analysis/__main__.py", "all", "--out", "/home/somebody/place", f"--out={tmp_path}/here"], seed=3, scale="quick"
+        command=["/usr/x/analysis/__main__.py", "all", "--out", "/home/somebody/place", f"--out={tmp_path}/here"],
+        seed=3,
+        scale="quick",
     )
     assert made["command"] == "python -m analysis all --out place --out=here"
     assert made["date"] == "1970-01-01T00:00:00Z"
@@ -386,5 +404,7 @@ def test_importing_is_light() -> None:
 
 
 def test_the_repository_has_a_command() -> None:
-    answer = subprocess.run([sys.executable, "-m", "analysis", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-m", "analysis", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert "--explain" in answer.stdout

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pfl_theory.balls import Ball
+from pfl_theory.rigour.balls import Ball
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False).filter(lambda v: v == 0 or abs(v) > 1e-6)
 
@@ -38,7 +38,11 @@ def test_products_of_matrices_enclose_fractions(seed):
     a, b, c = (rng.normal(size=(3, 3)) * 10.0 ** rng.integers(-8, 8) for _ in range(3))
     found = (Ball(a) @ b + c) @ Ball(a)
     exact = [
-        [sum((sum(Fr(a[i, k]) * Fr(b[k, j]) for k in range(3)) + Fr(c[i, j])) * Fr(a[j, m]) for j in range(3)) for m in range(3)] for i in range(3)
+        [
+            sum((sum(Fr(a[i, k]) * Fr(b[k, j]) for k in range(3)) + Fr(c[i, j])) * Fr(a[j, m]) for j in range(3))
+            for m in range(3)
+        ]
+        for i in range(3)
     ]
     for i in range(3):
         for m in range(3):

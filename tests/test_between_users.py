@@ -1,4 +1,6 @@
-"""Distances between users: M, P and which is tighter, against closed cases and against pairs of measures; classes; threads; errors."""
+"""Distances between users: M, P and which is tighter, against closed cases and against pairs of measures; classes;
+threads; errors.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def at(points, weights=None):
     if weights is None:
         return Federation.from_arrays([p[None] for p in np.asarray(points, float)])
     kept = [np.flatnonzero(w) for w in weights]
-    return Federation.from_arrays([np.asarray(points, float)[k] for k in kept], sample_weight=[w[k] for w, k in zip(weights, kept, strict=True)])
+    return Federation.from_arrays(
+        [np.asarray(points, float)[k] for k in kept], sample_weight=[w[k] for w, k in zip(weights, kept, strict=True)]
+    )
 
 
 def both(found):
@@ -87,10 +91,14 @@ def test_the_rays_of_a_star():
     assert to_p / to_centre == pytest.approx(4 * (1 - 1 / 10) ** 2)
 
 
-@pytest.mark.parametrize(("n", "p_value", "m_value"), [(2, 0.25, 0.25), (3, 2 / 3, 0.8148148148), (5, 2.0, 2.672), (10, 8.25, 11.418)])
+@pytest.mark.parametrize(
+    ("n", "p_value", "m_value"), [(2, 0.25, 0.25), (3, 2 / 3, 0.8148148148), (5, 2.0, 2.672), (10, 8.25, 11.418)]
+)
 @pytest.mark.parametrize("size", [1, 7])
 def test_translations_of_one_law_on_the_line(n, p_value, m_value, size):
-    """Users at 0 .. n - 1; P is the exact gamma_G^2 of the quadratic loss, for one point a user and for any common law; M of points."""
+    """Users at 0 .. n - 1; P is the exact gamma_G^2 of the quadratic loss, for one point a user and for any common law;
+    M of points.
+    """
     spread = np.linspace(-1, 1, size) if size > 1 else np.zeros(1)
     found = between_users(Federation.from_arrays([k + spread for k in range(n)]))
     m, p = both(found)
@@ -234,7 +242,9 @@ def test_by_class(rng):
     assert laws.mean(0) @ means == pytest.approx(mean, abs=1e-12), "the classes, weighted, are the mixture"
     for k, label in enumerate(labels):
         chosen = fed.y == label
-        assert means[k] == pytest.approx(np.average(fed.x[chosen] * fed.scale, axis=0, weights=fed.weights[chosen]), abs=1e-12)
+        assert means[k] == pytest.approx(
+            np.average(fed.x[chosen] * fed.scale, axis=0, weights=fed.weights[chosen]), abs=1e-12
+        )
         for i in range(6):
             assert laws[i, k] == pytest.approx(fed[i].weights[fed[i].labels == label].sum(), abs=1e-12)
 
@@ -349,7 +359,10 @@ CASES = {
     "kappa nan": (lambda: between_users(FED, kappa=NAN), "kappa = nan; must be a finite number > 0"),
     "kappa inf": (lambda: all_pairs(FED, kappa=INF), "kappa = inf; must be a finite number > 0"),
     "kappa text": (lambda: all_pairs(FED, kappa="1"), "kappa = '1'; must be a finite number > 0"),
-    "kappa and tv": (lambda: all_pairs(FED, kappa=1.0, tv=True), "kappa belongs to W1; total variation has no price of a label"),
+    "kappa and tv": (
+        lambda: all_pairs(FED, kappa=1.0, tv=True),
+        "kappa belongs to W1; total variation has no price of a label",
+    ),
     "gap 0": (lambda: all_pairs(FED, gap=0.0), "gap = 0.0; must be a number > 0"),
     "gap -1": (lambda: to_average(FED, gap=-1.0), "gap = -1.0; must be a number > 0"),
     "gap nan": (lambda: between_users(FED, gap=NAN), "gap = nan; must be a number > 0"),
@@ -360,14 +373,26 @@ CASES = {
     "user -1": (lambda: to_average(FED, users=[-1]), "users must be numbers 0 to 1, at least one"),
     "no users": (lambda: to_average(FED, users=[]), "users must be numbers 0 to 1, at least one"),
     "classes without labels": (lambda: by_class(BARE), "labels"),
-    "laws": (lambda: label_shift_w1([[0.5, 0.6]], np.zeros((2, 2))), "label laws must be finite and >= 0, and sum to 1 for every user"),
+    "laws": (
+        lambda: label_shift_w1([[0.5, 0.6]], np.zeros((2, 2))),
+        "label laws must be finite and >= 0, and sum to 1 for every user",
+    ),
     "too few classes": (
         lambda: label_shift_w1([[0.5, 0.5, 0.0]], np.zeros((2, 2))),
         r"class_distances has shape \(2, 2\); 3 classes need \(3, 3\)",
     ),
-    "too many classes": (lambda: label_shift_w1([[0.5, 0.5]], np.zeros((3, 3))), r"class_distances has shape \(3, 3\); 2 classes need \(2, 2\)"),
-    "NaN distance": (lambda: label_shift_w1([[0.5, 0.5]], [[0.0, NAN], [1.0, 0.0]]), "class_distances must be finite and >= 0, with a zero diagonal"),
-    "negative distance": (lambda: label_shift_w1([[0.5, 0.5]], [[0.0, -1.0], [-1.0, 0.0]]), "class_distances must be finite and >= 0"),
+    "too many classes": (
+        lambda: label_shift_w1([[0.5, 0.5]], np.zeros((3, 3))),
+        r"class_distances has shape \(3, 3\); 2 classes need \(2, 2\)",
+    ),
+    "NaN distance": (
+        lambda: label_shift_w1([[0.5, 0.5]], [[0.0, NAN], [1.0, 0.0]]),
+        "class_distances must be finite and >= 0, with a zero diagonal",
+    ),
+    "negative distance": (
+        lambda: label_shift_w1([[0.5, 0.5]], [[0.0, -1.0], [-1.0, 0.0]]),
+        "class_distances must be finite and >= 0",
+    ),
     "a distance to itself": (lambda: label_shift_w1([[0.5, 0.5]], [[1.0, 1.0], [1.0, 0.0]]), "with a zero diagonal"),
 }
 

@@ -10,12 +10,13 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import lemma_4_2 as lemma
-from pfl_theory.claims.claim import bound, compare
-from pfl_theory.claims.interval import Interval
 from pfl_theory.errors import InputError
+from pfl_theory.judging.claim import bound, compare
 from pfl_theory.losses.piecewise import Curve, random_piecewise
+from pfl_theory.rigour.interval import Interval
 
-# alpha, L, rho, B, |F''(w+)|, ratio to the transcribed bound, ratio to the sharp bound: computed with pencil from the witness
+# alpha, L, rho, B, |F''(w+)|, ratio to the transcribed bound, ratio to the sharp bound: computed with pencil from the
+# witness
 WITNESSES = [
     (1, 1, 0.6, 1, 4.1, 0.891304, 0.891304),
     (1, 1, 4, 1, 7.5, 0.937500, 0.937500),
@@ -43,7 +44,9 @@ def test_witness_values(alpha, L, rho, B, value, to_paper, to_sharp):
 def test_best_ratio_at_alpha_one_over_L():
     for kappa in (0.6, 1.0, 5.0, 50.0):
         left, _ = lemma.left_side(lemma.witness(1.0, 1.0, kappa, 1.0))
-        assert left.middle / lemma.paper_bound(1.0, 1.0, kappa, 1.0) == pytest.approx((3.5 + kappa) / (4 + kappa), rel=1e-9)
+        assert left.middle / lemma.paper_bound(1.0, 1.0, kappa, 1.0) == pytest.approx(
+            (3.5 + kappa) / (4 + kappa), rel=1e-9
+        )
 
 
 def test_landau_and_the_witness_need_room():
@@ -114,15 +117,25 @@ def test_outcomes():
     one = Interval.rounded(1.0, operations=4)
     assert compare(one, Interval(2.0, 2.0))[0] == "HOLDS"
     assert compare(Interval(2.0, 2.0), one)[0] == "VIOLATED"
-    assert compare(one, Interval.rounded(1.0, operations=8)) == ("HOLDS", "attained: both sides are 1 up to rounding.", True)
+    assert compare(one, Interval.rounded(1.0, operations=8)) == (
+        "HOLDS",
+        "attained: both sides are 1 up to rounding.",
+        True,
+    )
     assert compare(Interval(0.5, 1.5), one)[0] == "INCONCLUSIVE"  # wide for another reason than rounding
     with pytest.raises(InputError, match="empty"):
         Interval(2.0, 1.0)
 
 
 def test_only_constants_known_from_above_enter_a_bound():
-    constants = {"L": pfl.Constant.lower([1.0], "searched"), "B": pfl.Constant.none(1, "grows"), "rho": pfl.Constant.exact([0.0], "linear")}
-    problem = pfl.Problem.from_functions(lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants)
+    constants = {
+        "L": pfl.Constant.lower([1.0], "searched"),
+        "B": pfl.Constant.none(1, "grows"),
+        "rho": pfl.Constant.exact([0.0], "linear"),
+    }
+    problem = pfl.Problem.from_functions(
+        lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants
+    )
     instance = pfl.Instance(problem, 0.1, [[0.0], [1.0]])
     with pytest.raises(InputError, match="searched"):
         bound(instance, "L")
@@ -141,7 +154,9 @@ def test_hypotheses_say_by_how_much():
 
 def test_points_are_needed_where_nothing_is_exact():
     rng = np.random.default_rng(0)
-    problem = pfl.Problem(pfl.losses.Logistic(), pfl.Federation.from_arrays([rng.normal(size=(5, 2))], [[0, 1, 0, 1, 1]]))
+    problem = pfl.Problem(
+        pfl.losses.Logistic(), pfl.Federation.from_arrays([rng.normal(size=(5, 2))], [[0, 1, 0, 1, 1]])
+    )
     with pytest.raises(InputError, match="two or more points"):
         claims.get("lemma-4.2").judge(pfl.Instance(problem, 0.1))
     with pytest.raises(InputError, match="equal"):
@@ -153,18 +168,26 @@ def test_ball_makes_bounded_constants():
     problem = pfl.Problem(pfl.losses.Quadratic(1.0), fed)
     verdict = claims.get("lemma-4.2").judge(pfl.Instance(problem, 0.5, ball=(3.0, None)))
     assert verdict.outcome == "HOLDS"
-    assert claims.get("lemma-4.2", "sharp", "one-dimensional").judge(pfl.Instance(problem, 0.5, ball=(3.0, None))).outcome == "NOT_APPLICABLE"
+    assert (
+        claims.get("lemma-4.2", "sharp", "one-dimensional").judge(pfl.Instance(problem, 0.5, ball=(3.0, None))).outcome
+        == "NOT_APPLICABLE"
+    )
 
 
 def test_instances_survive_a_file(tmp_path):
     rng = np.random.default_rng(1)
     witness = lemma.witness()
     rows = pfl.Problem(
-        pfl.losses.Logistic(l2=0.5), pfl.Federation.from_arrays([rng.normal(size=(6, 2)) for _ in range(2)], [rng.integers(0, 2, 6)] * 2)
+        pfl.losses.Logistic(l2=0.5),
+        pfl.Federation.from_arrays([rng.normal(size=(6, 2)) for _ in range(2)], [rng.integers(0, 2, 6)] * 2),
     )
     given = pfl.Instance(rows, 0.1, rng.normal(size=(3, 2)), "mine", ball=(2.0, None))
     large = pfl.Instance(
-        pfl.Problem(pfl.losses.Softmax(3), pfl.Federation.from_arrays([rng.normal(size=(300, 90))], [rng.integers(0, 3, 300)])), 0.1, name="large"
+        pfl.Problem(
+            pfl.losses.Softmax(3), pfl.Federation.from_arrays([rng.normal(size=(300, 90))], [rng.integers(0, 3, 300)])
+        ),
+        0.1,
+        name="large",
     )
     for k, instance in enumerate((witness, given, large)):
         again = pfl.Instance.load(instance.save(tmp_path / f"{k}.json"))
@@ -187,7 +210,9 @@ def test_instances_survive_a_file(tmp_path):
 
 def test_points_and_what_they_adapt_to_must_lie_in_the_ball():
     rng = np.random.default_rng(4)
-    problem = pfl.Problem(pfl.losses.LeastSquares(), pfl.Federation.from_arrays([rng.normal(size=(9, 2))], [rng.normal(size=9)]))
+    problem = pfl.Problem(
+        pfl.losses.LeastSquares(), pfl.Federation.from_arrays([rng.normal(size=(9, 2))], [rng.normal(size=9)])
+    )
     claim, alpha = claims.get("lemma-4.2"), 0.5 / problem.constants()["L"].max()
     outside = claim.judge(pfl.Instance(problem, alpha, [[100.0, 0.0], [100.0, 1.0]], ball=(1e-3, None)))
     assert outside.outcome == "NOT_APPLICABLE"
@@ -198,7 +223,9 @@ def test_points_and_what_they_adapt_to_must_lie_in_the_ball():
 def test_a_short_step_widens_the_left_side():
     """The largest quotient is not the largest upper end: a pair a hair apart has the larger rounding."""
     rng = np.random.default_rng(4)
-    problem = pfl.Problem(pfl.losses.Logistic(), pfl.Federation.from_arrays([rng.normal(size=(9, 1))], [rng.integers(0, 2, 9)]))
+    problem = pfl.Problem(
+        pfl.losses.Logistic(), pfl.Federation.from_arrays([rng.normal(size=(9, 1))], [rng.integers(0, 2, 9)])
+    )
     near, _ = lemma.left_side(pfl.Instance(problem, 0.1, [[0.0], [1.0], [1.0 + 1e-12]]))
     far, _ = lemma.left_side(pfl.Instance(problem, 0.1, [[0.0], [1.0]]))
     assert near.upper > far.upper
@@ -212,7 +239,9 @@ def test_what_cannot_be_judged_says_so():
     with pytest.raises(InputError, match="float64"):
         claims.get("lemma-4.2").judge(pfl.Instance(single, 0.1, [[0.0], [1.0]]))
     constants = {name: pfl.Constant.exact([1.0], "given") for name in ("L", "rho", "B")}
-    functions = pfl.Problem.from_functions(lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants)
+    functions = pfl.Problem.from_functions(
+        lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants
+    )
     with pytest.raises(InputError, match="meta_smoothness"):
         claims.get("lemma-4.2").judge(pfl.Instance(functions, 0.1, [[0.0], [1.0]]))
     with pytest.raises(InputError, match="alpha > 0"):

@@ -1,4 +1,6 @@
-"""Column generation against the dense solver: many shapes, ties, outliers, unequal masses; and what it does when its helpers fail."""
+"""Column generation against the dense solver: many shapes, ties, outliers, unequal masses; and what it does when its
+helpers fail.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from pfl_theory import Measure
 from pfl_theory.distances import SolverError, column_generation, costs, wasserstein
 from pfl_theory.distances.column_generation import _settle, _staircase, by_column
 
-MODULE = importlib.import_module("pfl_theory.distances.wasserstein")  # the package's attribute of this name is the function
+MODULE = importlib.import_module(
+    "pfl_theory.distances.wasserstein"
+)  # the package's attribute of this name is the function
 TOLERANCE = 1e-9
 
 
@@ -24,7 +28,9 @@ def products(monkeypatch):
 
 @pytest.fixture
 def force(monkeypatch):
-    """Solve by column generation whatever the size, without falling back; returns a function that gives this and the dense result."""
+    """Solve by column generation whatever the size, without falling back; returns a function that gives this and the
+    dense result.
+    """
 
     def both(p, q, *, kappa=None, gap=TOLERANCE, fall_back=False):
         with monkeypatch.context() as patch:
@@ -51,7 +57,9 @@ def agree(found, dense):
     assert 0 <= found.gap <= TOLERANCE * found.upper + dense.gap
     assert found.closed == dense.closed or found.gap <= TOLERANCE * found.upper
     marginals = found.plan.sum(1), found.plan.sum(0)
-    for given, row_ids, mass in zip(marginals, (found._pair.ids_p, found._pair.ids_q), (found._pair.mass_p, found._pair.mass_q), strict=True):
+    for given, row_ids, mass in zip(
+        marginals, (found._pair.ids_p, found._pair.ids_q), (found._pair.mass_p, found._pair.mass_q), strict=True
+    ):
         assert len(given) == len(row_ids)
         assert np.abs(given - mass / found._pair.total).max() <= 1e-14
 
@@ -99,8 +107,33 @@ def cloud(rng, m, n, d, kind):
     return x, y
 
 
-KINDS = ["normal", "grid", "simplex", "pixels", "clusters", "far clusters", "outliers", "line", "shifted", "moved a little"]
-SHAPES = [(1, 1), (1, 7), (7, 1), (2, 2), (3, 2), (2, 40), (5, 60), (20, 20), (40, 30), (30, 200), (120, 60), (17, 500), (100, 100)]
+KINDS = [
+    "normal",
+    "grid",
+    "simplex",
+    "pixels",
+    "clusters",
+    "far clusters",
+    "outliers",
+    "line",
+    "shifted",
+    "moved a little",
+]
+SHAPES = [
+    (1, 1),
+    (1, 7),
+    (7, 1),
+    (2, 2),
+    (3, 2),
+    (2, 40),
+    (5, 60),
+    (20, 20),
+    (40, 30),
+    (30, 200),
+    (120, 60),
+    (17, 500),
+    (100, 100),
+]
 MASSES = ["uniform", "fractions", "dirichlet", "wild", "one"]
 
 
@@ -170,7 +203,9 @@ def test_blocks_are_not_kept_above_the_limit(monkeypatch, rng):
     assert again.squared is None
     assert np.array_equal(kept.dense(), again.dense())
     seen = []
-    again.over_rows(lambda first, last, block: seen.append((first, last, np.array_equal(block, kept.squared[first:last]))))
+    again.over_rows(
+        lambda first, last, block: seen.append((first, last, np.array_equal(block, kept.squared[first:last])))
+    )
     assert all(same for *_, same in seen)
     assert sorted(i for first, last, _ in seen for i in range(first, last)) == list(range(30))
 
@@ -202,7 +237,10 @@ def test_a_bad_start_costs_rounds_not_digits(force, monkeypatch, start, rng):
 
 def test_moderately_large(force):
     rng = np.random.default_rng(0)
-    p, q = Measure(rng.normal(size=(200, 20))), Measure(rng.normal(size=(6000, 20)) + 0.1, weights=rng.dirichlet(np.ones(6000)))
+    p, q = (
+        Measure(rng.normal(size=(200, 20))),
+        Measure(rng.normal(size=(6000, 20)) + 0.1, weights=rng.dirichlet(np.ones(6000))),
+    )
     found, dense = force(p, q)
     agree(found, dense)
     assert found.rounds <= 5
@@ -227,7 +265,8 @@ def test_chosen_by_size(monkeypatch, rng):
     assert wasserstein(q, p).upper == pytest.approx(wasserstein(p, q).upper, rel=1e-12)
 
 
-# --- far outliers: the mean distance is much larger than what moves, and the solver's tolerance is relative to the mean ---
+# --- far outliers: the mean distance is much larger than what moves, and the solver's tolerance is relative to the mean
+# ---
 
 
 def with_outlier(far, m, n, weights, seed):
@@ -247,7 +286,9 @@ def test_an_outlier_on_both_sides(force, far, weights):
 @pytest.mark.parametrize("far", [1e5, 1e6, 1e7])
 @pytest.mark.parametrize("weights", ["uniform", "fractions", "one"])
 def test_a_very_far_outlier_on_both_sides(force, far, weights):
-    """Relative to what moves, POT's tolerance and the rounding of distances grow with the distance of the outlier; no error, no wrong end."""
+    """Relative to what moves, POT's tolerance and the rounding of distances grow with the distance of the outlier; no
+    error, no wrong end.
+    """
     for seed in range(6):
         for m, n in ((20, 20), (60, 60), (17, 200)):
             found, dense = force(*with_outlier(far, m, n, weights, seed), fall_back=True)
@@ -285,7 +326,9 @@ def test_a_solver_that_fails(force, monkeypatch, fault, rng):
         return plan, log
 
     monkeypatch.setattr(ot, "emd", emd)
-    with pytest.raises(SolverError, match="result code 3" if fault == "result code" else "does not have the given marginals"):
+    with pytest.raises(
+        SolverError, match="result code 3" if fault == "result code" else "does not have the given marginals"
+    ):
         force(p, q)
 
 
@@ -312,7 +355,11 @@ def test_duals_that_are_wrong(force, monkeypatch, noise, rng):
         plan, log = real(a, b, c, **keywords)
         if isinstance(plan, np.ndarray):
             return plan, log
-        return plan, {**log, "u": log["u"] + noise * rng.normal(size=len(a)), "v": log["v"] + noise * rng.normal(size=len(b))}
+        return plan, {
+            **log,
+            "u": log["u"] + noise * rng.normal(size=len(a)),
+            "v": log["v"] + noise * rng.normal(size=len(b)),
+        }
 
     monkeypatch.setattr(ot, "emd", emd)
     try:
@@ -334,7 +381,10 @@ def test_the_staircase_carries_a_plan_and_connects_all_points(rng):
         rng = np.random.default_rng(seed)
         m, n = rng.integers(1, 9, 2)
         total = int(rng.integers(max(m, n), 30))
-        a, b = (np.diff(np.concatenate([[0], np.sort(rng.choice(np.arange(1, total), k - 1, replace=False)), [total]])) for k in (m, n))
+        a, b = (
+            np.diff(np.concatenate([[0], np.sort(rng.choice(np.arange(1, total), k - 1, replace=False)), [total]]))
+            for k in (m, n)
+        )
         rows, columns = _staircase(a, b, rng.normal(size=m), rng.normal(size=n))
         assert len(rows) == m + n - 1, "a spanning tree"
         parent = list(range(m + n))

@@ -1,4 +1,6 @@
-"""Constants are reached: where a supremum is attained or approached, a witness comes to 0.99 of it. Numbers: docs/theory.md."""
+"""Constants are reached: where a supremum is attained or approached, a witness comes to 0.99 of it. Numbers:
+docs/theory.md.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ORTHOGONAL = np.array([[0.0, 1.0], [2.0, 0.0]])
 
 
 def one_user(loss, x, y=None, **keywords):
-    return Problem(loss, Federation.from_arrays([np.asarray(x, dtype=float)], None if y is None else [np.asarray(y)], **keywords))
+    return Problem(
+        loss, Federation.from_arrays([np.asarray(x, dtype=float)], None if y is None else [np.asarray(y)], **keywords)
+    )
 
 
 def top(problem, w):
@@ -37,19 +41,29 @@ def slope(problem, w, v, h=1e-4):
 
 def reaches(found, constant, share=0.99):
     claimed = constant.max()
-    assert share * claimed <= found <= claimed * (1 + 1e-9) + 1e-12, f"{found} found, {claimed} claimed ({constant.reason})"
+    assert share * claimed <= found <= claimed * (1 + 1e-9) + 1e-12, (
+        f"{found} found, {claimed} claimed ({constant.reason})"
+    )
 
 
-# -- what a constant is ---------------------------------------------------------------------------------------------------
+# -- what a constant is
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "c",
-    [Constant.none(3, "grows linearly; give radius="), Constant.lower([1.0, 2.0], "searched"), Constant.exact([1.0, np.inf], "an infinite value")],
+    [
+        Constant.none(3, "grows linearly; give radius="),
+        Constant.lower([1.0, 2.0], "searched"),
+        Constant.exact([1.0, np.inf], "an infinite value"),
+    ],
 )
 def test_what_is_not_known_from_above_may_not_enter_a_bound(c):
     assert not c.usable
-    with pytest.raises(InputError, match=f"^B is not known from above .*{c.reason}.* a bound needs an exact value or a proved upper bound$"):
+    with pytest.raises(
+        InputError,
+        match=f"^B is not known from above .*{c.reason}.* a bound needs an exact value or a proved upper bound$",
+    ):
         c.bound("B")
 
 
@@ -81,14 +95,21 @@ def test_bad_constants_are_refused():
 
 @pytest.mark.parametrize(
     ("a", "alpha", "meta"),
-    [(np.diag([2.0, -1.0]), 0.5, 2.25), (np.diag([1.0, 3.0]), 0.25, 0.5625), (-3.0 * np.eye(2), 1 / 3, 12.0), (np.diag([1.0, 0.2]), 1.0, 0.128)],
+    [
+        (np.diag([2.0, -1.0]), 0.5, 2.25),
+        (np.diag([1.0, 3.0]), 0.25, 0.5625),
+        (-3.0 * np.eye(2), 1 / 3, 12.0),
+        (np.diag([1.0, 0.2]), 1.0, 0.128),
+    ],
 )
 def test_quadratic_meta_smoothness(a, alpha, meta, rng):
     """The printed values; and it is the top eigenvalue of the Hessian of F_i, taken from meta-gradients."""
     problem = one_user(Quadratic(a), rng.normal(size=(4, 2)))
     assert problem.loss.meta_smoothness(problem.federation, alpha)[0] == pytest.approx(meta, rel=1e-12)
     w = rng.normal(size=2)
-    hessian = np.stack([problem.meta_gradient(w + e, alpha)[0] - problem.meta_gradient(w, alpha)[0] for e in np.eye(2)], axis=1)
+    hessian = np.stack(
+        [problem.meta_gradient(w + e, alpha)[0] - problem.meta_gradient(w, alpha)[0] for e in np.eye(2)], axis=1
+    )
     assert np.abs(np.linalg.eigvalsh(hessian)).max() == pytest.approx(meta, rel=1e-12)
 
 
@@ -106,10 +127,17 @@ def test_quadratic_noise_and_heterogeneity_are_exact(rng):
         z, weights = fed[i].points, fed[i].weights
         for w in rng.normal(size=(3, 2)):
             g = (w - z) @ a
-            assert weights @ ((g - weights @ g) ** 2).sum(1) == pytest.approx(constants["sigma_G"].values[i] ** 2, rel=1e-12)
+            assert weights @ ((g - weights @ g) ** 2).sum(1) == pytest.approx(
+                constants["sigma_G"].values[i] ** 2, rel=1e-12
+            )
     for w in 10 * rng.normal(size=(3, 2)):
         assert problem.gamma_G(w) == pytest.approx(constants["gamma_G"].max(), rel=1e-10)
-    assert (constants["gamma_G"].how, constants["gamma_H"].how, constants["gamma_H"].max(), constants["rho"].max()) == ("exact", "exact", 0.0, 0.0)
+    assert (constants["gamma_G"].how, constants["gamma_H"].how, constants["gamma_H"].max(), constants["rho"].max()) == (
+        "exact",
+        "exact",
+        0.0,
+        0.0,
+    )
     own = Problem(Quadratic([a, np.eye(2)]), fed)
     assert own.constants()["gamma_G"].how == "none"
     assert own.gamma_H([0.0, 0.0]) == pytest.approx(own.constants()["gamma_H"].max(), rel=1e-12)
@@ -146,7 +174,8 @@ def test_least_squares_in_the_data():
     reaches(np.linalg.norm(h[0] - h[1], 2) / 1e-4, constants["lip_hessian_z"])
 
 
-# -- E2: logistic -------------------------------------------------------------------------------------------------------
+# -- E2: logistic
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_logistic_d1():
@@ -161,13 +190,21 @@ def test_logistic_d1():
     ray = -max(subsets, key=np.linalg.norm)
     reaches(np.linalg.norm(problem.gradient(200 * ray)), constants["B"])
     moments = row_moments(problem.federation)
-    assert (moments.lmax_s[0] ** 0.5, moments.m1[0]) == (pytest.approx(1.329508, abs=1e-6), pytest.approx(1.471405, abs=1e-6))
+    assert (moments.lmax_s[0] ** 0.5, moments.m1[0]) == (
+        pytest.approx(1.329508, abs=1e-6),
+        pytest.approx(1.471405, abs=1e-6),
+    )
     assert constants["rho"].max() == pytest.approx(0.310779, abs=1e-6)  # the S3 bound
     assert 0.295458 <= constants["rho"].max() <= 0.379397  # the true supremum, and the M3 bound
     assert moments.m3[0] / (6 * math.sqrt(3)) == pytest.approx(0.379397, abs=1e-6)
-    assert 65 / 36 * (1 - 1e-12) <= constants["sigma_G"].max() ** 2 <= 1.005 * 65 / 36  # the best centre, and the library's on a line
+    assert (
+        65 / 36 * (1 - 1e-12) <= constants["sigma_G"].max() ** 2 <= 1.005 * 65 / 36
+    )  # the best centre, and the library's on a line
     data = Problem(Logistic(), Federation.from_arrays([[x] for x in D1_X], [[y] for y in D1_Y]))
-    noise = max(np.var(data.gradient(1e3 * np.array([math.cos(t), math.sin(t)])), axis=0).sum() for t in np.linspace(0, 2 * math.pi, 721))
+    noise = max(
+        np.var(data.gradient(1e3 * np.array([math.cos(t), math.sin(t)])), axis=0).sum()
+        for t in np.linspace(0, 2 * math.pi, 721)
+    )
     assert noise == pytest.approx(16 / 9, rel=1e-6)
     reaches(math.sqrt(noise), constants["sigma_G"])
     assert constants["sigma_H"].max() ** 2 == pytest.approx(7 / 16, rel=1e-12)
@@ -248,31 +285,43 @@ def test_nonconvex_sum_and_l2_are_attained_at_zero(rng):
     x, y = rng.normal(size=(6, 3)), rng.integers(0, 2, 6)
     problem = one_user(Logistic(l2=0.3, nonconvex=0.4), x, y)
     reaches(top(problem, np.zeros(3)), problem.constants()["L"], 1 - 1e-12)
-    assert problem.constants()["L"].max() == pytest.approx(np.linalg.eigvalsh(x.T @ x / 6)[-1] / 4 + 0.3 + 0.8, rel=1e-12)
+    assert problem.constants()["L"].max() == pytest.approx(
+        np.linalg.eigvalsh(x.T @ x / 6)[-1] / 4 + 0.3 + 0.8, rel=1e-12
+    )
 
 
-@pytest.mark.parametrize(("s", "printed"), [(0.5, 0.739961), (1, 0.927671), (2, 1.091235), (4, 1.309442), (10, 2.604934), (40, 10.025078)])
+@pytest.mark.parametrize(
+    ("s", "printed"), [(0.5, 0.739961), (1, 0.927671), (2, 1.091235), (4, 1.309442), (10, 2.604934), (40, 10.025078)]
+)
 def test_feature_lipschitz_table(s, printed):
     assert logistic.feature_lipschitz(s) == pytest.approx(printed, abs=5e-6 * max(1, printed))
-    found = -min(minimize_scalar(lambda u: -jacobian_norm(u, s), bounds=b, method="bounded", options={"xatol": 1e-10}).fun for b in ((-s, 0), (0, s)))
+    found = -min(
+        minimize_scalar(lambda u: -jacobian_norm(u, s), bounds=b, method="bounded", options={"xatol": 1e-10}).fun
+        for b in ((-s, 0), (0, s))
+    )
     assert found <= logistic.feature_lipschitz(s) <= found * (1 + 3e-6)
 
 
 def jacobian_norm(u, s):
-    """Norm of a I + b x w^T with ||x|| = s, ||w|| = 1, <w, x> = u, straight from the matrix; w unit is no loss, s = ||x|| ||w||."""
+    """Norm of a I + b x w^T with ||x|| = s, ||w|| = 1, <w, x> = u, straight from the matrix; w unit is no loss, s =
+    ||x|| ||w||.
+    """
     a, b = 1 / (1 + math.exp(-u)), 1 / (4 * math.cosh(u / 2) ** 2)
     w, x = np.array([1.0, 0.0]), np.array([u, math.sqrt(max(s * s - u * u, 0.0))])
     return np.linalg.norm(a * np.eye(2) + b * np.outer(x, w), 2)
 
 
-@pytest.mark.parametrize(("s", "printed"), [(0.5, 0.5), (1, 0.5), (2, 0.5), (4, 0.531481), (10, 1.008244), (40, 3.859540)])
+@pytest.mark.parametrize(
+    ("s", "printed"), [(0.5, 0.5), (1, 0.5), (2, 0.5), (4, 0.531481), (10, 1.008244), (40, 3.859540)]
+)
 def test_logistic_hessian_in_the_data_is_bounded_by_the_table(s, printed):
     constants = one_user(Logistic(), [[1.0, 0.0]], [1]).constants(radius=float(s), kappa=1.0)
     assert printed <= constants["lip_hessian_z"].max() <= 0.5 + s / (6 * math.sqrt(3)) + 1e-12
     assert constants["lip_gradient_z"].max() == max(1.0, logistic.feature_lipschitz(s))
 
 
-# -- E3: softmax -----------------------------------------------------------------------------------------------------------
+# -- E3: softmax
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_softmax_two_classes():
@@ -307,7 +356,10 @@ def test_softmax_three_classes_approach():
     orthogonal = one_user(Softmax(3), ORTHOGONAL, [0, 1])
     e = np.array([1.0, -1.0, 0.0]) / math.sqrt(2)
     direction = np.outer(e, [1.0, 0.0]).ravel()
-    reaches(slope(orthogonal, PHI / (2 * math.sqrt(2)) * direction + away(40.0, np.ones(2)), direction), orthogonal.constants()["rho"])
+    reaches(
+        slope(orthogonal, PHI / (2 * math.sqrt(2)) * direction + away(40.0, np.ones(2)), direction),
+        orthogonal.constants()["rho"],
+    )
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -337,7 +389,8 @@ def test_softmax_one_datum():
     reaches(top(problem, away(30.0, np.array([0.0, 1.0]))), constants["L_datum"])
 
 
-# -- E4: log-cosh ------------------------------------------------------------------------------------------------------------
+# -- E4: log-cosh
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_log_cosh_location_values():
@@ -388,21 +441,28 @@ def test_log_cosh_regression(c):
     reaches(np.linalg.norm(aligned.gradient([300.0, 0.0])), Constant.exact(c * 1.0 * 2 / 2, "that row alone"))
 
 
-@pytest.mark.parametrize(("s", "gradient", "hessian"), [(1.0, 1.25, 64 / 27), (4.0, 4.0625, 4.5), (10.0, 10.025, 9.068378)])
+@pytest.mark.parametrize(
+    ("s", "gradient", "hessian"), [(1.0, 1.25, 64 / 27), (4.0, 4.0625, 4.5), (10.0, 10.025, 9.068378)]
+)
 @pytest.mark.parametrize("c", [1.0, 2.0])
 def test_log_cosh_regression_in_the_data(s, gradient, hessian, c):
-    """The table is for c = 1; with a scale w / c plays w, the gradient gains a factor c. Attained at x parallel to w."""
+    """The table is for c = 1; with a scale w / c plays w, the gradient gains a factor c. Attained at x parallel to
+    w.
+    """
     constants = one_user(LogCosh("regression", c), [[1.0, 0.0]], [0.0]).constants(radius=s * c)
     assert constants["lip_gradient_z"].max() == pytest.approx(c * gradient, rel=1e-6)
     assert constants["lip_hessian_z"].max() == pytest.approx(hessian, rel=1e-6)
     if c == 1.0:
         t = 1 / (2 * s)
-        pair = Problem(LogCosh("regression"), Federation.from_arrays([[[1.0, 0.0]], [[1 - 1e-5, 0.0]]], [[s - math.atanh(t)]] * 2))
+        pair = Problem(
+            LogCosh("regression"), Federation.from_arrays([[[1.0, 0.0]], [[1 - 1e-5, 0.0]]], [[s - math.atanh(t)]] * 2)
+        )
         g = pair.gradient([s, 0.0])
         reaches(np.linalg.norm(g[0] - g[1]) / 1e-5, constants["lip_gradient_z"])
 
 
-# -- heterogeneity ---------------------------------------------------------------------------------------------------------------
+# -- heterogeneity
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -410,7 +470,11 @@ def test_log_cosh_regression_in_the_data(s, gradient, hessian, c):
     [
         (Logistic(), concept_shift_from_laws([[1.0, 0.0], [0.0, 2.0]], [[0.9, 0.2], [0.3, 0.6]]), 0.25),
         (Softmax(3), concept_shift_from_laws([[2.0]], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]]), 0.9899494937),
-        (Softmax(4), concept_shift_from_laws([[2.0]], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]]), 0.9899494937),  # a class no user has
+        (
+            Softmax(4),
+            concept_shift_from_laws([[2.0]], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]]),
+            0.9899494937,
+        ),  # a class no user has
     ],
 )
 def test_concept_shift_is_exact(loss, fed, value, rng):
@@ -457,7 +521,9 @@ def test_equal_curvatures_stay_equal():
 
 
 def test_log_cosh_far_from_zero_keeps_its_variance():
-    near, far = (Problem(LogCosh(), Federation.from_arrays([np.array([0.0, 1.0]) + shift])).constants() for shift in (0.0, 1e8))
+    near, far = (
+        Problem(LogCosh(), Federation.from_arrays([np.array([0.0, 1.0]) + shift])).constants() for shift in (0.0, 1e8)
+    )
     for name in ("sigma_G", "sigma_H", "L", "rho"):
         assert far[name].max() == pytest.approx(near[name].max(), rel=1e-6)
 

@@ -1,4 +1,6 @@
-"""Corollary 4.6: its tables by a second route, the recipe, and the least number of rounds by brute force and in 60 digits."""
+"""Corollary 4.6: its tables by a second route, the recipe, and the least number of rounds by brute force and in 60
+digits.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,16 @@ import pytest
 
 import pfl_theory as pfl
 from pfl_theory import claims
-from pfl_theory.balls import Ball
 from pfl_theory.claims import corollary_4_6 as corollary
-from pfl_theory.claims import counterexample
 from pfl_theory.claims.corollary_4_6 import LEAST, average_square, least_rounds, parameters, recipe
-from pfl_theory.claims.master import CERTIFIED, Terms, linear
+from pfl_theory.judging import instance_one
+from pfl_theory.rigour.balls import Ball
+from pfl_theory.theory.master import CERTIFIED, Terms, linear
 
 PAPER = claims.get("corollary-4.6", "paper", "")
 ALL_USERS, SOME_USERS, NECESSARY, SUFFICIENT = (
-    claims.get("corollary-4.6", "corrected", form) for form in ("all-users", "some-users", "rounds-necessary", "rounds-sufficient")
+    claims.get("corollary-4.6", "corrected", form)
+    for form in ("all-users", "some-users", "rounds-necessary", "rounds-sufficient")
 )
 PRINTED = 6e-9  # nine significant digits
 
@@ -29,7 +32,12 @@ PRINTED = 6e-9  # nine significant digits
 
 
 def test_parameters():
-    assert [parameters(10.0**-k)[:2] for k in (2, 4, 6, 8)] == [(10, 10**3), (100, 10**6), (1000, 10**9), (10000, 10**12)]
+    assert [parameters(10.0**-k)[:2] for k in (2, 4, 6, 8)] == [
+        (10, 10**3),
+        (100, 10**6),
+        (1000, 10**9),
+        (10000, 10**12),
+    ]
     assert parameters(0.02) == (8, 354, 0.02)  # ceil of 7.07 and of 353.55
     for epsilon in (0.3, 0.02, 3e-5):
         tau, K, beta = parameters(epsilon)
@@ -86,7 +94,7 @@ def test_ten_of_fifty_users():
     c = tuple(np.resize([-1.0, 1.0], 50).tolist())
     for k, value in ((2, 0.897397), (4, 4.568086), (6, 41.302725)):
         tau, K, beta = parameters(10.0**-k)
-        left = counterexample.closed_form(tau=tau, rounds=K, beta=beta, c=c, participation=10, w0=1.0).M2
+        left = instance_one.closed_form(tau=tau, rounds=K, beta=beta, c=c, participation=10, w0=1.0).M2
         assert float(left) / 10.0**-k == pytest.approx(value, abs=0.51e-6)
 
 
@@ -100,7 +108,7 @@ def test_limit_of_the_left_side():
     ("make", "text"),
     [
         (corollary._wrong_parameters, "are tau = 10, K = 1000, beta = 0.01: here 10, 10, 0.01"),
-        (lambda: counterexample.instance(tau=10, rounds=1000, beta=0.01), "no accuracy epsilon"),
+        (lambda: instance_one.instance(tau=10, rounds=1000, beta=0.01), "no accuracy epsilon"),
         (lambda: corollary.on_instance_one(0.04), "must be at most 0.1: it is 0.2"),
     ],
 )
@@ -121,14 +129,22 @@ def test_right_sides_are_the_theorems_at_the_corollarys_parameters():
         epsilon = 10.0**-k
         tau, K, beta = parameters(epsilon)
         L, delta, parts = 0.7, 1.3, {"gamma2": 2.0, "v2": 3.0, "b2": 5.0}
-        terms = Terms(Ball(beta * L), tau, 2, Ball(0.25), Ball(delta / (beta * tau * K)), *(Ball(v) for v in parts.values()))
+        terms = Terms(
+            Ball(beta * L), tau, 2, Ball(0.25), Ball(delta / (beta * tau * K)), *(Ball(v) for v in parts.values())
+        )
         rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
-        # tau = eps^(-1/2): s = sqrt(eps) L, and the terms are those of the theorem with tau - 1 and tau(tau - 1) rounded up
+        # tau = eps^(-1/2): s = sqrt(eps) L, and the terms are those of the theorem with tau - 1 and tau(tau - 1)
+        # rounded up
         c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
         theorem = float(linear(terms, CERTIFIED[1.0, "ii"]))
         assert rate >= theorem
         root = math.sqrt(epsilon)
-        upper = c0 * delta * epsilon + c1 * epsilon * L / 2 * 3 + c2v * (epsilon * L) ** 2 / root * 3 + c2g * epsilon * L**2 * (1 + root) * 2
+        upper = (
+            c0 * delta * epsilon
+            + c1 * epsilon * L / 2 * 3
+            + c2v * (epsilon * L) ** 2 / root * 3
+            + c2g * epsilon * L**2 * (1 + root) * 2
+        )
         assert rate == pytest.approx(upper + c3 * L * 0.25 * 2 * (root + epsilon) + c4 * 5, rel=1e-12)
         full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
         assert full == pytest.approx(epsilon * (2 * delta + L * 3 + L**2 * 2 * (1 + root)) + 1.961 * 5, rel=1e-12)
@@ -143,12 +159,25 @@ def test_rates_hold_where_roots_are_not_whole(epsilon):
         given = {name: Ball(float(name == only)) for name in ("gamma2", "v2", "b2")}
         delta = float(only == "Phi")
         for p, m in ((1.0, 1), (0.0, 4)):
-            terms = Terms(Ball(beta * L), tau, m, Ball(p), Ball(delta / (beta * tau * K)), given["gamma2"], given["v2"], given["b2"])
+            terms = Terms(
+                Ball(beta * L),
+                tau,
+                m,
+                Ball(p),
+                Ball(delta / (beta * tau * K)),
+                given["gamma2"],
+                given["v2"],
+                given["b2"],
+            )
             rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
             assert rate >= float(linear(terms, CERTIFIED[1.0, "ii"])) * (1 - 1e-12), only
             if p == 0.0:
                 full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
-                proposition = 2 * float(terms.Phi) + beta * float(given["v2"]) + beta**2 * tau * (tau - 1) * float(given["gamma2"])
+                proposition = (
+                    2 * float(terms.Phi)
+                    + beta * float(given["v2"])
+                    + beta**2 * tau * (tau - 1) * float(given["gamma2"])
+                )
                 assert full >= (proposition + 1.961 * float(given["b2"])) * (1 - 1e-12), only
 
 
@@ -243,10 +272,12 @@ def test_average_square_is_the_average_over_rounds():
 
 
 def test_the_family_depends_on_the_steps_through_a_rounds_factor_only():
-    """w_0 = sqrt(2 Delta/L): X^2 is the same for all (beta, tau) of one q = (1 - beta L)^tau; M^2 >= q_{tau-1}^2 X^2."""
+    """w_0 = sqrt(2 Delta/L): X^2 is the same for all (beta, tau) of one q = (1 - beta L)^tau; M^2 >= q_{tau-1}^2
+    X^2.
+    """
     for tau in (1, 2, 5, 40):
         beta = -math.expm1(math.log1p(-0.3) / tau)
-        form = counterexample.closed_form(tau=tau, rounds=37, beta=beta, w0=0.8)
+        form = instance_one.closed_form(tau=tau, rounds=37, beta=beta, w0=0.8)
         want = float(average_square(np.array([0.3]), 37, 0.64, 1.0)[0])
         assert float(form.X2) == pytest.approx(want, rel=1e-12)
         assert float(form.M2) >= (1 - beta) ** (2 * (tau - 1)) * want * (1 - 1e-12)
@@ -267,7 +298,8 @@ def brute_force(epsilon, A, P, most=5000):
 
 
 SMALL_CASES = [
-    (1.0, 1.0, 0.1), (1.0, 1.0, 0.05), (1.0, 0.5, 0.1), (2.0, 0.3, 0.1), (1.0, 0.05, 0.02), (3.0, 2.5, 0.2),  # the hypotheses of Proposition 5
+    # the hypotheses of Proposition 5
+    (1.0, 1.0, 0.1), (1.0, 1.0, 0.05), (1.0, 0.5, 0.1), (2.0, 0.3, 0.1), (1.0, 0.05, 0.02), (3.0, 2.5, 0.2),
     (1.0, 1.0, 0.3), (1.0, 1.0, 0.6), (1.0, 3.0, 0.9), (1.0, 5.0, 0.1), (1.0, 0.001, 0.05), (1.0, 0.01, 0.05), (4.0, 0.001, 0.5), (1.0, 1.0, 1.5),
     (1.0, 2.0, 1.0),
 ]  # fmt: skip
@@ -309,7 +341,9 @@ def least_in_decimals(epsilon, A, P):
     return high
 
 
-@pytest.mark.parametrize(("epsilon", "value"), [("0.05", 1.024222), ("0.01", 1.004969), ("0.001", 1.000500), ("0.0001", 1.000050)])
+@pytest.mark.parametrize(
+    ("epsilon", "value"), [("0.05", 1.024222), ("0.01", 1.004969), ("0.001", 1.000500), ("0.0001", 1.000050)]
+)
 def test_least_rounds_in_sixty_digits(epsilon, value):
     """K eps^2 for A = P = 1, not rounded to whole rounds."""
     with localcontext() as context:
@@ -346,7 +380,9 @@ def test_proposition_5_before_the_limit(A):
 
 
 def test_proposition_5_fails_beyond_its_hypotheses():
-    """P = 5 A at eps = A/10, and P = 3 A at eps = 0.9 A: fewer rounds than A P/eps^2 do; the claim says that it does not apply."""
+    """P = 5 A at eps = A/10, and P = 3 A at eps = 0.9 A: fewer rounds than A P/eps^2 do; the claim says that it does
+    not apply.
+    """
     for A, P, epsilon, least in ((1.0, 5.0, 0.1, 485), (1.0, 3.0, 0.9, 2)):
         assert brute_force(epsilon, A, P) == least < A * P / epsilon**2
     verdict = NECESSARY.judge(corollary.for_rounds(0.01, w0=0.44))  # A = 0.1936, P = 1
@@ -357,9 +393,13 @@ def test_proposition_5_fails_beyond_its_hypotheses():
     assert "at most 0.1: it is 0.2" in verdict.reason
 
 
-@pytest.mark.parametrize(("A", "P", "epsilon"), [(Fr(1), Fr(1), Fr(1, 10)), (Fr(2), Fr(1, 3), Fr(1, 12)), (Fr(1), Fr(1, 4), Fr(1, 20))])
+@pytest.mark.parametrize(
+    ("A", "P", "epsilon"), [(Fr(1), Fr(1), Fr(1, 10)), (Fr(2), Fr(1, 3), Fr(1, 12)), (Fr(1), Fr(1, 4), Fr(1, 20))]
+)
 def test_enough_rounds_in_fractions(A, P, epsilon):
-    """tau = 1, beta L = eps/(eps + P), ceil(A (P + eps)/eps^2) rounds: X^2 <= eps exactly; and the master inequality gives that very number."""
+    """tau = 1, beta L = eps/(eps + P), ceil(A (P + eps)/eps^2) rounds: X^2 <= eps exactly; and the master inequality
+    gives that very number.
+    """
     u = epsilon / (epsilon + P)
     rounds = math.ceil(A * (P + epsilon) / epsilon**2)
     q = 1 - u
@@ -401,8 +441,10 @@ def test_a_run_of_the_recipe_on_the_family_reaches_the_accuracy():
     for epsilon in (1e-1, 1e-2):
         found = recipe(epsilon, n=2, m=1, delta=0.5, v2=0.0)
         assert found.tau == 1
-        form = counterexample.closed_form(tau=1, rounds=found.rounds, beta=found.s, w0=1.0)
+        form = instance_one.closed_form(tau=1, rounds=found.rounds, beta=found.s, w0=1.0)
         assert float(form.M2) <= epsilon
         assert found.rounds >= least_rounds(epsilon)[0]
-    run = pfl.run(pfl.FedAvg(beta=found.s, local_steps=1, participation=1), counterexample.users(), rounds=50, w0=[1.0], seed=0)
+    run = pfl.run(
+        pfl.FedAvg(beta=found.s, local_steps=1, participation=1), instance_one.users(), rounds=50, w0=[1.0], seed=0
+    )
     assert abs(run.w[0]) <= 1.0

@@ -1,4 +1,6 @@
-"""The cosine loss: its closed-form constants against dense grids, and attained where they are said to be. Formulas: docs/theory.md."""
+"""The cosine loss: its closed-form constants against dense grids, and attained where they are said to be. Formulas:
+docs/theory.md.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,16 @@ GRID = np.linspace(0.0, 2 * math.pi, 20_001)
 
 
 def user(z, weights=None, c=1.0):
-    return Problem(Cosine(c), Federation.from_arrays([np.asarray(z, dtype=float)], sample_weight=None if weights is None else [weights]))
+    return Problem(
+        Cosine(c),
+        Federation.from_arrays([np.asarray(z, dtype=float)], sample_weight=None if weights is None else [weights]),
+    )
 
 
 def per_coordinate(z, weights, c):
-    """sup over w of |E sin|, |E cos|, Var sin, Var cos of (w - z_k)/c by a dense grid, straight from the definition; shape (4, d)."""
+    """sup over w of |E sin|, |E cos|, Var sin, Var cos of (w - z_k)/c by a dense grid, straight from the definition;
+    shape (4, d).
+    """
     found = []
     for column in np.asarray(z, dtype=float).T:
         u = GRID[:, None] - column / c
@@ -37,7 +44,13 @@ def law(seed, m, d, spread=1.0):
     return spread * rng.normal(size=(m, d)), rng.dirichlet(np.ones(m))
 
 
-CASES = [(law(0, 1, 1), 1.0), (law(1, 2, 1, 3.0), 1.0), (law(2, 5, 3), 0.4), (law(3, 30, 2, 0.05), 2.5), (law(4, 7, 4, 100.0), 1.3)]
+CASES = [
+    (law(0, 1, 1), 1.0),
+    (law(1, 2, 1, 3.0), 1.0),
+    (law(2, 5, 3), 0.4),
+    (law(3, 30, 2, 0.05), 2.5),
+    (law(4, 7, 4, 100.0), 1.3),
+]
 
 
 @pytest.mark.parametrize(("data", "c"), CASES)
@@ -77,7 +90,9 @@ def test_exact_constants_are_attained(data, c):
     second = weights @ np.exp(2j * z / c) - phi**2
     noisiest = c * (np.angle(second) + math.pi) / 2
     g = data.gradient(noisiest)
-    assert weights @ ((g - weights @ g) ** 2).sum(1) == pytest.approx(constants["sigma_G"].max() ** 2, rel=1e-9, abs=1e-12)
+    assert weights @ ((g - weights @ g) ** 2).sum(1) == pytest.approx(
+        constants["sigma_G"].max() ** 2, rel=1e-9, abs=1e-12
+    )
     if d == 1:
         h = data.hessian(c * np.angle(second) / 2).ravel()
         assert weights @ (h - weights @ h) ** 2 == pytest.approx(constants["sigma_H"].max() ** 2, rel=1e-9, abs=1e-12)
@@ -90,7 +105,9 @@ def test_a_datum_attains_its_bounds(c):
     assert np.linalg.norm(problem.gradient(z + c * math.pi / 2)) == pytest.approx(constants["B_datum"].max(), rel=1e-12)
     assert constants["B_datum"].max() == constants["B"].max() == c * math.sqrt(3)
     assert np.diag(problem.hessian(z)[0]).min() == 1.0
-    assert np.diag(problem.hessian(z + c * math.pi)[0]).max() == pytest.approx(-1.0, abs=1e-12)  # the whole of [-1, 1]: not convex
+    assert np.diag(problem.hessian(z + c * math.pi)[0]).max() == pytest.approx(
+        -1.0, abs=1e-12
+    )  # the whole of [-1, 1]: not convex
     assert not problem.loss.convex
     assert constants["sigma_G"].max() == constants["sigma_H"].max() == 0.0
     h = 1e-5 * c
@@ -101,7 +118,9 @@ def test_a_datum_attains_its_bounds(c):
 
 
 def test_two_opposite_angles_and_a_full_turn():
-    """z = 0 and pi: phi_1 = 0 and phi_2 = 1, so f is constant while a datum still has gradient 1; four quarters kill phi_2 too."""
+    """z = 0 and pi: phi_1 = 0 and phi_2 = 1, so f is constant while a datum still has gradient 1; four quarters kill
+    phi_2 too.
+    """
     for z, noise in (([[0.0], [math.pi]], 1.0), (math.pi / 2 * np.arange(4.0)[:, None], 0.5)):
         constants = user(z).constants()
         assert max(constants[name].max() for name in ("B", "L", "rho")) < 1e-15
@@ -110,7 +129,9 @@ def test_two_opposite_angles_and_a_full_turn():
 
 
 def test_distances_between_users_are_attained():
-    """D1.2: a share s of users moves mass a to the angle pi/2 below w, the others to the angle above: gamma_G^2 = 4 B^2 M = 4 a^2 s (1 - s)."""
+    """D1.2: a share s of users moves mass a to the angle pi/2 below w, the others to the angle above: gamma_G^2 = 4 B^2
+    M = 4 a^2 s (1 - s).
+    """
     n, s, a = 10, 0.3, 0.6
     z = np.array([[0.0], [-math.pi / 2], [math.pi / 2]])  # gradients at w = 0: 0, 1, -1
     laws = [[1 - a, a, 0.0] if i < s * n else [1 - a, 0.0, a] for i in range(n)]
@@ -148,7 +169,15 @@ def test_translation_scale_and_period(m, d, c, seed):
     here, moved = user(z, weights).constants(), user(z + rng.normal(size=d), weights).constants()
     turned = user(z + 2 * math.pi * rng.integers(-3, 4, (m, d)), weights).constants()
     scaled = user(c * z, weights, c).constants()
-    for name, degree in (("B", 1), ("L", 0), ("rho", -1), ("sigma_G", 1), ("sigma_H", 0), ("B_datum", 1), ("lip_hessian_z", -1)):
+    for name, degree in (
+        ("B", 1),
+        ("L", 0),
+        ("rho", -1),
+        ("sigma_G", 1),
+        ("sigma_H", 0),
+        ("B_datum", 1),
+        ("lip_hessian_z", -1),
+    ):
         value = here[name].max()
         assert moved[name].max() == pytest.approx(value, rel=1e-6, abs=1e-7)
         assert turned[name].max() == pytest.approx(value, rel=1e-6, abs=1e-7)
@@ -156,7 +185,9 @@ def test_translation_scale_and_period(m, d, c, seed):
 
 
 def test_a_wrong_formula_would_be_noticed():
-    """Negative control: without the second harmonic sigma_G would be 1 - |phi|^2 or half of it, both wrong on a grid."""
+    """Negative control: without the second harmonic sigma_G would be 1 - |phi|^2 or half of it, both wrong on a
+    grid.
+    """
     z, weights = np.array([[0.0], [1.0], [2.0]]), np.array([0.3, 0.4, 0.3])
     phi = abs(weights @ np.exp(1j * z))[0]
     right = per_coordinate(z, weights, 1.0)[2, 0]

@@ -68,7 +68,9 @@ def small(monkeypatch):
 
 @contextlib.contextmanager
 def server(files: dict[str, bytes], *, close_after: int | None = None, status: int = 200):
-    """Serve `files` on this machine; with `close_after` announce all bytes and hang up after that many. Yields (url, requests)."""
+    """Serve `files` on this machine; with `close_after` announce all bytes and hang up after that many. Yields (url,
+    requests).
+    """
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,7 +117,13 @@ def test_good_files_are_fetched_once(small, elsewhere):
     assert left_behind(elsewhere) == ["images.gz", "labels.gz"]
     assert np.array_equal(first.x, again.x)
     assert first.y.tolist() == list(range(10)) * 2
-    assert (first.x.dtype, first.y.dtype, first.scale, first.shape, first.n_classes) == (np.uint8, np.int64, 1 / 255, (28, 28), 10)
+    assert (first.x.dtype, first.y.dtype, first.scale, first.shape, first.n_classes) == (
+        np.uint8,
+        np.int64,
+        1 / 255,
+        (28, 28),
+        10,
+    )
     assert "\n" not in first.source
     assert "20 images" in first.source
 
@@ -151,7 +159,10 @@ def test_wrong_downloads_are_refused_and_leave_nothing(what, small, elsewhere):
 @pytest.mark.parametrize("close_after", [0, 100, 15000])
 def test_a_connection_closed_halfway_leaves_nothing(close_after, small, elsewhere):
     assert close_after < len(IMAGES)
-    with server({"images.gz": IMAGES, "labels.gz": LABELS}, close_after=close_after) as (url, _), pytest.raises(InputError, match=r"images\.gz"):
+    with (
+        server({"images.gz": IMAGES, "labels.gz": LABELS}, close_after=close_after) as (url, _),
+        pytest.raises(InputError, match=r"images\.gz"),
+    ):
         mnist(base_url=url)
     assert left_behind(elsewhere) == []
 
@@ -165,7 +176,10 @@ def test_the_next_mirror_is_tried(small, elsewhere):
 
 
 def test_no_mirror_answers(small, elsewhere):
-    with server({}) as (gone, _), pytest.raises(DataMissingError, match=r"images\.gz is absent .*HTTP 404.*PFL_THEORY_DATA") as error:
+    with (
+        server({}) as (gone, _),
+        pytest.raises(DataMissingError, match=r"images\.gz is absent .*HTTP 404.*PFL_THEORY_DATA") as error,
+    ):
         mnist(base_url=gone)
     assert "\n" not in str(error.value)
     with pytest.raises(DataMissingError, match="ConnectionError"):
@@ -182,7 +196,8 @@ def test_a_cache_that_cannot_be_written(small, elsewhere, monkeypatch):
 
 def test_absent_and_no_download(small, elsewhere, monkeypatch):
     with pytest.raises(
-        DataMissingError, match=r"images\.gz is absent \(downloading is off here\); put it in a folder mnist/ and set PFL_THEORY_DATA"
+        DataMissingError,
+        match=r"images\.gz is absent \(downloading is off here\); put it in a folder mnist/ and set PFL_THEORY_DATA",
     ):
         mnist(download=False)
     monkeypatch.setenv("PFL_THEORY_DATA", str(elsewhere))
@@ -329,7 +344,11 @@ def test_digits_of_another_release(monkeypatch, tmp_path):
     (tmp_path / "data" / "data").mkdir(parents=True)
     monkeypatch.setattr(module_digits.resources, "files", lambda package: tmp_path)
     path = tmp_path / "data" / "data" / "mnist_5k.csv.gz"
-    for content, message in ((packed(b"1,2\n3,256\n"), "cannot be read"), (packed(b"1,2\n3,4\n"), r"shape \(2, 2\)"), (b"junk", "cannot be read")):
+    for content, message in (
+        (packed(b"1,2\n3,256\n"), "cannot be read"),
+        (packed(b"1,2\n3,4\n"), r"shape \(2, 2\)"),
+        (b"junk", "cannot be read"),
+    ):
         path.write_bytes(content)
         with pytest.raises(InputError, match=message):
             digits()

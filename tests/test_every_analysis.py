@@ -18,7 +18,9 @@ def few_images(monkeypatch):
     rng = np.random.default_rng(0)
 
     def images(split):
-        return Dataset("stand-in", rng.integers(0, 256, (600, 64)).astype(np.uint8), np.arange(600) % 10, 10, (8, 8), split=split)
+        return Dataset(
+            "stand-in", rng.integers(0, 256, (600, 64)).astype(np.uint8), np.arange(600) % 10, 10, (8, 8), split=split
+        )
 
     pair = paper_split_pair(images("train"), images("test"), n_users=10, a_train=8, a_test=4)
     monkeypatch.setattr("pfl_theory.federations.handwritten_pair", lambda *_, **__: pair)
@@ -51,11 +53,19 @@ def test_cells_figures_tables(name, tmp_path):
         for part, figure in (drawn if isinstance(drawn, dict) else {name: drawn}).items():
             assert len(plotting.save_figure(figure, tmp_path, part or name)) == 2
             for ax in figure.axes:
-                assert ax.get_xlabel() or ax.get_subplotspec() is None or not ax.get_subplotspec().is_last_row() or ax.get_xticklabels()
+                assert (
+                    ax.get_xlabel()
+                    or ax.get_subplotspec() is None
+                    or not ax.get_subplotspec().is_last_row()
+                    or ax.get_xticklabels()
+                )
         for frame in (module.tables(table) if hasattr(module, "tables") else {}).values():
             assert len(frame)
         if hasattr(module, "verdicts"):
-            assert all(row["outcome"] in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE") for row in module.verdicts(table))
+            assert all(
+                row["outcome"] in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
+                for row in module.verdicts(table)
+            )
     finally:
         lemma_4_2._handwritten.cache_clear()
 

@@ -22,15 +22,22 @@ every = pytest.mark.parametrize("claim", ALL, ids=IDS)
 def test_witness_reaches_the_known_ratio(claim):
     verdict = claim.judge()
     assert verdict.outcome == claim.expected
-    low, high = verdict.lhs.lower / verdict.rhs.upper, verdict.lhs.upper / verdict.rhs.lower  # a left or right side may be known to an interval only
+    low, high = (
+        verdict.lhs.lower / verdict.rhs.upper,
+        verdict.lhs.upper / verdict.rhs.lower,
+    )  # a left or right side may be known to an interval only
     assert low * (1 - 1e-9) <= claim.known_ratio <= high * (1 + 1e-9)
     assert verdict.ratio == pytest.approx(claim.known_ratio, rel=1e-4)
     if claim.expected == "VIOLATED":  # a transcribed statement that its witness refutes
         assert claim.version == "paper"
         assert claim.known_ratio > 1
     else:
-        assert (verdict.outcome == "INCONCLUSIVE") == bool(claim.open_constant)  # a statement that names no constant never holds
-        assert claim.known_ratio >= 0.99 or not claim.tight  # a witness worth the name; only a form that is not tight may be loose
+        assert (verdict.outcome == "INCONCLUSIVE") == bool(
+            claim.open_constant
+        )  # a statement that names no constant never holds
+        assert (
+            claim.known_ratio >= 0.99 or not claim.tight
+        )  # a witness worth the name; only a form that is not tight may be loose
         assert verdict.attained == (claim.known_ratio == 1.0)
 
 

@@ -43,7 +43,9 @@ def make(request, dataset):
 def same(a: Federation, b: Federation) -> bool:
     arrays = ((a.x, b.x), (a.y, b.y), (a.weights, b.weights), (a.offsets, b.offsets))
     return all(
-        (p is None) == (q is None) and (p is None or (p.dtype == q.dtype and p.shape == q.shape and p.tobytes() == q.tobytes())) for p, q in arrays
+        (p is None) == (q is None)
+        and (p is None or (p.dtype == q.dtype and p.shape == q.shape and p.tobytes() == q.tobytes()))
+        for p, q in arrays
     )
 
 
@@ -53,11 +55,22 @@ def absent_means_all(request) -> bool:
 
 
 def test_there_are_makers():
-    assert {"location", "concept_shift", "finite_support", "paper_split", "dirichlet", "shards", "k_classes", "writers"} <= set(MAKERS)
+    assert {
+        "location",
+        "concept_shift",
+        "finite_support",
+        "paper_split",
+        "dirichlet",
+        "shards",
+        "k_classes",
+        "writers",
+    } <= set(MAKERS)
 
 
 def test_names_are_unique(dataset):
-    feds = [m(*([dataset] if "dataset" in inspect.signature(m).parameters else []), n_users=10) for m in MAKERS.values()]
+    feds = [
+        m(*([dataset] if "dataset" in inspect.signature(m).parameters else []), n_users=10) for m in MAKERS.values()
+    ]
     assert len({fed.name for fed in feds}) == len(MAKERS)
 
 

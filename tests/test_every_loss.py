@@ -1,4 +1,6 @@
-"""What every loss promises. A new file in pfl_theory/losses is tested here without a line being added, if its class can be made without arguments."""
+"""What every loss promises. A new file in pfl_theory/losses is tested here without a line being added, if its class can
+be made without arguments.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,18 @@ def instances() -> list:
         if cls is Loss:
             continue
         choices = MORE.get(name, [])
-        if not any(f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING for f in dataclasses.fields(cls)):
+        if not any(
+            f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+            for f in dataclasses.fields(cls)
+        ):
             choices = [{}, *choices]
-        assert choices, f"{name} has no defaults: give its fields defaults, or add example arguments to MORE in {__file__}"
-        found += [pytest.param(cls(**given), id=name + "".join(f"-{k}{np.shape(v) or f'={v}'}" for k, v in given.items())) for given in choices]
+        assert choices, (
+            f"{name} has no defaults: give its fields defaults, or add example arguments to MORE in {__file__}"
+        )
+        found += [
+            pytest.param(cls(**given), id=name + "".join(f"-{k}{np.shape(v) or f'={v}'}" for k, v in given.items()))
+            for given in choices
+        ]
     return found
 
 
@@ -44,7 +54,10 @@ def federation(loss: Loss, kind: str = "float", seed: int = 4) -> Federation:
     """Three users of 5, 2 and 9 rows with 3 features, own weights (one of them 0); labels 0 and 1, or real targets."""
     rng = np.random.default_rng(seed)
     sizes = (5, 2, 9)
-    x = [rng.integers(0, 256, (m, 3), dtype=np.uint8) if kind == "uint8" else rng.normal(size=(m, 3)) * [1.0, 2.0, 0.5] for m in sizes]
+    x = [
+        rng.integers(0, 256, (m, 3), dtype=np.uint8) if kind == "uint8" else rng.normal(size=(m, 3)) * [1.0, 2.0, 0.5]
+        for m in sizes
+    ]
     y = [rng.integers(0, 2, m) if loss.classifies else rng.normal(size=m) for m in sizes]
     weights = [rng.dirichlet(np.ones(m)) for m in sizes]
     weights[0] = np.array([0.4, 0.0, 0.3, 0.2, 0.1])
@@ -60,7 +73,9 @@ SCALES = (0.0, 0.3, 3.0, 40.0)
 
 
 def agrees(problem, scale, a, b):
-    """To 1e-12 of the largest entry; at the largest points, where curvature is a small difference of large terms, of an entry at w = 0."""
+    """To 1e-12 of the largest entry; at the largest points, where curvature is a small difference of large terms, of an
+    entry at w = 0.
+    """
     size = np.abs(b).max() if scale < 10 else max(np.abs(b).max(), np.abs(problem.hessian(np.zeros(problem.dim))).max())
     return np.abs(a - b).max() <= 1e-12 * size
 
@@ -116,7 +131,9 @@ def differences(function, w, h=2e-3):
     """Fourth-order central differences of a function (n, d) -> (n, ...) along every coordinate, last axis."""
     columns = []
     for e in np.eye(w.shape[1]) * h:
-        columns.append((8 * (function(w + e) - function(w - e)) - (function(w + 2 * e) - function(w - 2 * e))) / (12 * h))
+        columns.append(
+            (8 * (function(w + e) - function(w - e)) - (function(w + 2 * e) - function(w - 2 * e))) / (12 * h)
+        )
     return np.stack(columns, axis=-1)
 
 
@@ -142,7 +159,9 @@ def test_meta_functions_by_definition(problem, rng):
     adapted = w - alpha * problem.gradient(w)
     assert close(problem.adapted(w, alpha), adapted)
     assert np.array_equal(problem.meta_value(w, alpha), problem.value(problem.adapted(w, alpha)))
-    assert close(problem.meta_gradient(w, alpha), differences(lambda p: problem.value(p - alpha * problem.gradient(p)), w), 1e-7)
+    assert close(
+        problem.meta_gradient(w, alpha), differences(lambda p: problem.value(p - alpha * problem.gradient(p)), w), 1e-7
+    )
 
 
 @every_loss
@@ -169,10 +188,14 @@ def test_a_user_does_not_see_the_others(problem, rng):
     changed = w.copy()
     changed[1] += 1.0
     same = np.array([True, False, True])
-    assert np.array_equal((problem.gradient(changed) == problem.gradient(w)).all(1), same) or not problem.hessian(w)[1].any()
+    assert (
+        np.array_equal((problem.gradient(changed) == problem.gradient(w)).all(1), same)
+        or not problem.hessian(w)[1].any()
+    )
 
 
-# -- constants as bounds -------------------------------------------------------------------------------------------------
+# -- constants as bounds
+# -------------------------------------------------------------------------------------------------
 
 
 def for_user(loss: Loss, i: int) -> Loss:
@@ -209,7 +232,9 @@ class User:
         key = -p
         if key not in self.made:
             x, y = np.repeat(self.fed.x, p, axis=0), None if self.fed.y is None else np.repeat(self.fed.y, p)
-            self.made[key] = Problem(self.loss, Federation(x, y, np.ones(m * p), np.arange(m * p + 1), scale=self.fed.scale))
+            self.made[key] = Problem(
+                self.loss, Federation(x, y, np.ones(m * p), np.arange(m * p + 1), scale=self.fed.scale)
+            )
         out = getattr(self.made[key], operation)(np.tile(w, (m, 1)))
         keep = self.rows.weights > 0
         return out.reshape(m, p, *out.shape[1:])[keep], self.rows.weights[keep]
@@ -250,7 +275,11 @@ def climb(score, start, rng, rounds=25, project=lambda w: w):
     population, best = project(start), None
     best = score(population)
     for k in range(rounds):
-        leaders = population[rng.permutation(np.argsort(best)[-len(best) // 3 :]).repeat(4)[: len(best)]] if k % 5 == 4 else population
+        leaders = (
+            population[rng.permutation(np.argsort(best)[-len(best) // 3 :]).repeat(4)[: len(best)]]
+            if k % 5 == 4
+            else population
+        )
         size = 10.0 ** rng.uniform(-2, 0.3, (len(best), 1))
         trial = project(leaders + size * rng.normal(size=population.shape) * np.maximum(np.abs(leaders), 0.3))
         value = score(trial)
@@ -264,7 +293,9 @@ def searched(score, dim, rng, project=lambda w: w):
     start = rng.normal(size=(48, dim)) * 10.0 ** rng.uniform(-1.5, 1.7, (48, 1))
     start[0] = 0.0
     population, values = climb(score, start, rng, project=project)
-    polished = minimize(lambda w: -score(project(w[None]))[0], population[-1], method="Nelder-Mead", options={"maxfev": 60})
+    polished = minimize(
+        lambda w: -score(project(w[None]))[0], population[-1], method="Nelder-Mead", options={"maxfev": 60}
+    )
     return max(values[-1], -polished.fun)
 
 
@@ -284,7 +315,9 @@ def test_searched_points_never_exceed_the_constants(loss, ball, rng):
         parts = [w[:, : problem.dim], w[:, problem.dim :]]
         if ball is not None:
             away = parts[0] - center
-            parts[0] = center + away * np.minimum(1, 0.98 * ball / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-300))
+            parts[0] = center + away * np.minimum(
+                1, 0.98 * ball / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-300)
+            )
         return np.concatenate(parts, axis=1)
 
     for name in QUANTITIES:
@@ -302,13 +335,16 @@ def test_searched_points_never_exceed_the_constants(loss, ball, rng):
             most = searched(score, problem.dim * (2 if name == "rho" else 1), rng, project)
             assert within(most, c.values[i]), f"{name} of user {i}: {most} found, {c.values[i]} claimed ({c.reason})"
             assert most > 0.3 * c.values[i] or c.values[i] < 1e-9, (
-                f"{name} of user {i}: the search found only {most} of {c.values[i]}; it would not notice a wrong constant"
+                f"{name} of user {i}: the search found only {most} of {c.values[i]}; it would not notice a wrong "
+                "constant"
             )
 
 
 @every_loss
 def test_heterogeneity_at_points_never_exceeds_its_constants(loss, rng):
-    shared = concept_shift(n_users=3, dim=3, size=4, shift=0.8)  # one curvature for all users only if the Hessian does not see the labels
+    shared = concept_shift(
+        n_users=3, dim=3, size=4, shift=0.8
+    )  # one curvature for all users only if the Hessian does not see the labels
     for fed in (federation(loss), federation(loss).select([0, 0, 0]), shared):
         problem = Problem(loss, fed)
         for radius in (None, 2.0):
@@ -317,15 +353,21 @@ def test_heterogeneity_at_points_never_exceeds_its_constants(loss, rng):
                 w = rng.normal(size=problem.dim)
                 w *= 10.0 ** rng.uniform(-2, 2) if radius is None else rng.uniform() * radius / np.linalg.norm(w)
                 g, h = problem.gradient(w), problem.hessian(w)
-                found = {"gamma_G": np.sqrt(((g - g.mean(0)) ** 2).sum(1).mean()), "gamma_H": np.sqrt((norms(h - h.mean(0)) ** 2).mean())}
+                found = {
+                    "gamma_G": np.sqrt(((g - g.mean(0)) ** 2).sum(1).mean()),
+                    "gamma_H": np.sqrt((norms(h - h.mean(0)) ** 2).mean()),
+                }
                 for name, value in found.items():
                     assert getattr(problem, name)(w) == pytest.approx(value, rel=1e-12)
                     assert constants[name].values.shape == (1,)
                     assert constants[name].how != "none" or constants[name].reason
-                    assert within(value, constants[name].max()), f"{name}: {value} at a point, {constants[name]} claimed"
+                    assert within(value, constants[name].max()), (
+                        f"{name}: {value} at a point, {constants[name]} claimed"
+                    )
 
 
-# -- constants of the data ------------------------------------------------------------------------------------------------
+# -- constants of the data
+# ------------------------------------------------------------------------------------------------
 
 
 @every_loss
@@ -334,11 +376,16 @@ def test_moved_data_never_exceed_the_lipschitz_constants(loss, kappa, rng):
     loss, fed = for_user(loss, 0), federation(loss)
     radius = 1.5
     dim, most = loss.dim(fed), float(np.linalg.norm(fed.x[fed.weights > 0], axis=1).max())
-    without, ball = Problem(loss, fed).constants(), Problem(loss, fed).constants(radius=radius, metric="labelled", kappa=kappa)
+    without, ball = (
+        Problem(loss, fed).constants(),
+        Problem(loss, fed).constants(radius=radius, metric="labelled", kappa=kappa),
+    )
     targets = fed.y if fed.y is not None else np.zeros(1)
     low, high = (0, int(targets.max())) if loss.classifies else (-np.abs(targets).max(), np.abs(targets).max())
     n_pairs, p = 100, fed.n_features
-    location = float(without["lip_gradient_z"].max()) < np.inf and not loss.classifies  # then z is x alone, without a bound
+    location = (
+        float(without["lip_gradient_z"].max()) < np.inf and not loss.classifies
+    )  # then z is x alone, without a bound
 
     def unpacked(t):
         w, x, other = t[:, :dim], t[:, dim : dim + p], t[:, dim + p : dim + 2 * p]
@@ -356,7 +403,11 @@ def test_moved_data_never_exceed_the_lipschitz_constants(loss, kappa, rng):
         fed = Federation(np.concatenate([x, other]), y.T.ravel(), np.ones(2 * n), np.arange(2 * n + 1))
         out = getattr(Problem(loss, fed), operation)(np.tile(w, (2, 1)))
         moved = np.linalg.norm(out[:n] - out[n:], axis=1) if operation == "gradient" else norms(out[:n] - out[n:])
-        label = np.zeros(n) if location else kappa * (np.abs(y[:, 0] - y[:, 1]) if not loss.classifies else y[:, 0] != y[:, 1])
+        label = (
+            np.zeros(n)
+            if location
+            else kappa * (np.abs(y[:, 0] - y[:, 1]) if not loss.classifies else y[:, 0] != y[:, 1])
+        )
         distance = np.linalg.norm(x - other, axis=1) + label
         return np.where(distance > 1e-5, moved / np.maximum(distance, 1e-5), 0.0)
 
@@ -372,6 +423,10 @@ def test_moved_data_never_exceed_the_lipschitz_constants(loss, kappa, rng):
             if c.how == "none":
                 assert len(c.reason) > 10
             elif constants is ball or location:
-                assert found <= c.values[0] * (1 + 1e-6) + 1e-10, f"{name}: {found} found, {c.values[0]} claimed ({c.reason})"
+                assert found <= c.values[0] * (1 + 1e-6) + 1e-10, (
+                    f"{name}: {found} found, {c.values[0]} claimed ({c.reason})"
+                )
         c = ball[name]
-        assert c.how == "none" or found > 0.1 * c.values[0] or c.values[0] < 1e-9, f"{name}: the search found only {found} of {c.values[0]}"
+        assert c.how == "none" or found > 0.1 * c.values[0] or c.values[0] < 1e-9, (
+            f"{name}: the search found only {found} of {c.values[0]}"
+        )

@@ -33,7 +33,12 @@ def stand_in(counts, split="train") -> Dataset:
     y = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
     number = np.arange(len(y), dtype=np.uint32)
     return Dataset(
-        "stand-in", np.stack([number >> 16 & 255, number >> 8 & 255, number & 255], axis=1).astype(np.uint8), y, len(counts), (3,), split=split
+        "stand-in",
+        np.stack([number >> 16 & 255, number >> 8 & 255, number & 255], axis=1).astype(np.uint8),
+        y,
+        len(counts),
+        (3,),
+        split=split,
     )
 
 
@@ -79,17 +84,30 @@ def test_paper_split_counts(half, b, seed):
         expected[half + j, 5 + j % 5] += 2 * a
     assert np.array_equal(label_counts(fed, 10), expected)
     assert fed.info["kind"] == ["five classes"] * half + ["two classes"] * half
-    assert (fed.info["split"], fed.info["a"], fed.info["dataset"], fed.info["dataset_split"]) == ("paper", a, "stand-in", "train")
+    assert (fed.info["split"], fed.info["a"], fed.info["dataset"], fed.info["dataset_split"]) == (
+        "paper",
+        a,
+        "stand-in",
+        "train",
+    )
 
 
 def test_paper_split_fits_mnist_as_far_as_stated():
     train, test = stand_in(MNIST_TRAIN), stand_in(MNIST_TEST, "test")
     assert paper_split(train).name == "stand-in, paper split n=50 a=196"
     assert paper_split(train, a=212).n_users == 50
-    with pytest.raises(InputError, match=r"^class 4 runs out: 5,885 images needed, stand-in has 5,842; the largest a that fits n_users = 50 is 212$"):
+    with pytest.raises(
+        InputError,
+        match=r"^class 4 runs out: 5,885 images needed, stand-in has 5,842; the largest a that fits n_users = 50 is "
+        r"212$",
+    ):
         paper_split(train, a=214)
     assert paper_split(test, a=34).name == "stand-in test, paper split n=50 a=34"
-    with pytest.raises(InputError, match=r"^class 0 runs out: 990 images needed, stand-in test has 980; the largest a that fits n_users = 50 is 34$"):
+    with pytest.raises(
+        InputError,
+        match=r"^class 0 runs out: 990 images needed, stand-in test has 980; the largest a that fits n_users = 50 "
+        r"is 34$",
+    ):
         paper_split(test, a=36)
 
 
@@ -175,14 +193,26 @@ def test_dirichlet_knob():
     for over in ("users", "classes"):
         equal = label_counts(dirichlet(dataset, n_users=5, concentration=1e6, over=over, size=400), 10)
         assert np.abs(equal - 40).max() <= (30 if over == "classes" else 12), over
-        unlike = label_counts(dirichlet(dataset, n_users=5, concentration=1e-6 if over == "classes" else 0.01, over=over, size=400, seed=3), 10)
-        assert (unlike.max(axis=0) / unlike.sum(axis=0)).min() > 0.5 if over == "users" else (unlike > 0).sum(axis=1).max() <= 2
+        unlike = label_counts(
+            dirichlet(
+                dataset, n_users=5, concentration=1e-6 if over == "classes" else 0.01, over=over, size=400, seed=3
+            ),
+            10,
+        )
+        assert (
+            (unlike.max(axis=0) / unlike.sum(axis=0)).min() > 0.5
+            if over == "users"
+            else (unlike > 0).sum(axis=1).max() <= 2
+        )
 
 
 def test_dirichlet_minimum_size():
     dataset = stand_in([100] * 3)
     assert dirichlet(dataset, n_users=4, concentration=1.0, min_size=30).sizes.min() >= 30
-    with pytest.raises(InputError, match="concentration = 1e-06: none of 100 draws gave each of 10 users 1 images; use fewer users, a larger"):
+    with pytest.raises(
+        InputError,
+        match="concentration = 1e-06: none of 100 draws gave each of 10 users 1 images; use fewer users, a larger",
+    ):
         dirichlet(dataset, n_users=10, concentration=1e-6)
     with pytest.raises(InputError, match="min_size = 31: must be at most 30"):
         dirichlet(dataset, n_users=10, min_size=31)
@@ -216,7 +246,9 @@ def test_shards(counts, n, each, seed):
 
 
 def test_shards_of_the_original():
-    fed = shards(stand_in([600] * 10), n_users=100, shards_per_user=2)  # each shard holds one class, as 60,000 / 200 does not quite
+    fed = shards(
+        stand_in([600] * 10), n_users=100, shards_per_user=2
+    )  # each shard holds one class, as 60,000 / 200 does not quite
     assert set(fed.sizes) == {60}
     assert (label_counts(fed, 10) > 0).sum(axis=1).max() <= 2
 
@@ -264,7 +296,9 @@ def test_k_classes_says_which_class_runs_out():
 
 
 @pytest.mark.parametrize(
-    "make", [shards, k_classes, dirichlet, lambda d, n_users: paper_split(d, n_users=n_users, a=40)], ids=["shards", "k", "dir", "paper"]
+    "make",
+    [shards, k_classes, dirichlet, lambda d, n_users: paper_split(d, n_users=n_users, a=40)],
+    ids=["shards", "k", "dir", "paper"],
 )
 def test_like_keeps_label_shares(make):
     train_data, test_data = stand_in([600] * 10), stand_in([110] * 10, "test")
@@ -281,7 +315,10 @@ def test_like_keeps_label_shares(make):
 
 def test_like_refuses():
     train = shards(stand_in([60] * 4), n_users=4)
-    with pytest.raises(InputError, match=r"class \d runs out: .* images needed, stand-in test has 5; size = 0.0833 is about the largest"):
+    with pytest.raises(
+        InputError,
+        match=r"class \d runs out: .* images needed, stand-in test has 5; size = 0.0833 is about the largest",
+    ):
         like(train, stand_in([5] * 4, "test"), size=0.5)
     with pytest.raises(InputError, match="has no image of class 2"):
         like(train, stand_in([5, 5, 0, 5], "test"))
@@ -298,7 +335,12 @@ def test_like_refuses():
 
 
 @few
-@given(n=st.integers(2, 12), d=st.integers(1, 5), knob=st.floats(0, 10), laws=st.sampled_from(["gaussian", "uniform", "signs"]))
+@given(
+    n=st.integers(2, 12),
+    d=st.integers(1, 5),
+    knob=st.floats(0, 10),
+    laws=st.sampled_from(["gaussian", "uniform", "signs"]),
+)
 def test_location_shared(n, d, knob, laws):
     fed = location(n_users=n, dim=d, size=7, heterogeneity=knob, laws=laws, shared=True)
     x = fed.x.reshape(n, 7, d)
@@ -325,7 +367,10 @@ def test_location_centres_and_noise():
     assert np.array_equal(location(n_users=2, heterogeneity=0.0).x, location(n_users=3, heterogeneity=0.0).x[:40])
 
 
-@pytest.mark.parametrize("keywords", [{"dim": 0}, {"size": 0}, {"heterogeneity": -1}, {"noise": float("nan")}, {"noise": "x"}, {"laws": "cauchy"}])
+@pytest.mark.parametrize(
+    "keywords",
+    [{"dim": 0}, {"size": 0}, {"heterogeneity": -1}, {"noise": float("nan")}, {"noise": "x"}, {"laws": "cauchy"}],
+)
 def test_location_refuses(keywords):
     (name,) = keywords
     with pytest.raises(InputError, match=f"^{name} = "):
@@ -339,7 +384,9 @@ def test_gamma_g_witnesses():
     """distances.md D7.3 (logistic) and D7.2 (softmax), the latter also with several features."""
     witness = concept_shift_from_laws([[1, 0], [0, 2]], [[0.9, 0.2], [0.3, 0.6]])
     assert concept_shift_gamma_G(witness) == pytest.approx(0.25, rel=1e-14)
-    assert concept_shift_gamma_G(concept_shift_from_laws([2.0], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]])) == pytest.approx(2**0.5 * 0.7, rel=1e-14)
+    assert concept_shift_gamma_G(
+        concept_shift_from_laws([2.0], [[[0.8, 0.1, 0.1]], [[0.1, 0.8, 0.1]]])
+    ) == pytest.approx(2**0.5 * 0.7, rel=1e-14)
     # The same law by hand, rows in another order, rows of weight zero left out.
     arrays = Federation.from_arrays(
         [[[0, 2], [1, 0], [0, 2], [1, 0]], [[1, 0], [1, 0], [0, 2], [0, 2]]],
@@ -347,11 +394,20 @@ def test_gamma_g_witnesses():
         sample_weight=[[0.1, 0.45, 0.4, 0.05], [0.35, 0.15, 0.2, 0.3]],
     )
     assert concept_shift_gamma_G(arrays) == pytest.approx(0.25, rel=1e-14)
-    assert concept_shift_gamma_G(witness, n_classes=3) == pytest.approx(0.25 * 2**0.5, rel=1e-14)  # softmax on labels 0 and 1
+    assert concept_shift_gamma_G(witness, n_classes=3) == pytest.approx(
+        0.25 * 2**0.5, rel=1e-14
+    )  # softmax on labels 0 and 1
 
 
 @few
-@given(n=st.integers(1, 5), d=st.integers(1, 4), size=st.integers(1, 6), k=st.integers(2, 4), shift=st.floats(0, 1), seed=st.integers(0, 99))
+@given(
+    n=st.integers(1, 5),
+    d=st.integers(1, 4),
+    size=st.integers(1, 6),
+    k=st.integers(2, 4),
+    shift=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
 def test_gamma_g_is_the_spread_of_gradients_at_every_w(n, d, size, k, shift, seed):
     fed = concept_shift(n_users=n, dim=d, size=size, shift=shift, n_classes=k, seed=seed)
     w = np.random.default_rng(seed).normal(size=(k, d)) * 3
@@ -400,7 +456,13 @@ def test_concept_shift_refuses():
 
 
 @few
-@given(n=st.integers(1, 6), points=st.integers(1, 8), k=st.none() | st.integers(1, 3), weights=st.sampled_from(["random", "uniform"]), data=st.data())
+@given(
+    n=st.integers(1, 6),
+    points=st.integers(1, 8),
+    k=st.none() | st.integers(1, 3),
+    weights=st.sampled_from(["random", "uniform"]),
+    data=st.data(),
+)
 def test_finite_support(n, points, k, weights, data):
     most = data.draw(st.none() | st.integers(1, points))
     fed = finite_support(n_users=n, n_points=points, n_classes=k, max_size=most, weights=weights, seed=n)
@@ -414,7 +476,9 @@ def test_finite_support(n, points, k, weights, data):
     if k is None:
         assert fed.y is None
     else:
-        assert len({(int(p), int(label)) for p, label in zip(which.reshape(-1), fed.y, strict=True)}) == len(distinct)  # one label a point
+        assert len({(int(p), int(label)) for p, label in zip(which.reshape(-1), fed.y, strict=True)}) == len(
+            distinct
+        )  # one label a point
         assert fed.y.max() < k
 
 

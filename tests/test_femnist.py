@@ -69,7 +69,9 @@ def put(place, monkeypatch):
 
     def write(content: bytes) -> None:
         place.write_bytes(content)
-        known = KnownFile(place.name, len(content), hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest())
+        known = KnownFile(
+            place.name, len(content), hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest()
+        )
         monkeypatch.setattr(module, "FILE", known)
 
     return write
@@ -96,7 +98,13 @@ def test_a_small_file(put):
         assert (train.y[row], train.groups[row]) == (38 + i, i // 12)
     assert test.y.tolist() == [38 + 5, 38 + 11, 38 + 23]
     assert train.group_names == test.group_names == ("ann", "bob")
-    assert (train.n_classes, train.shape, train.scale, train.split, test.split) == (62, (28, 28), 1 / 255, "train", "test")
+    assert (train.n_classes, train.shape, train.scale, train.split, test.split) == (
+        62,
+        (28, 28),
+        1 / 255,
+        "train",
+        "test",
+    )
     assert (train.x.dtype, train.y.dtype, train.groups.dtype) == (np.uint8, np.int64, np.int64)
     assert not train.groups.flags.writeable
     assert "19 train images without duplicates" in train.source
@@ -108,12 +116,20 @@ def test_absent(place, monkeypatch):
     with pytest.raises(DataMissingError) as error:
         femnist()
     text = str(error.value)
-    for part in (f"put it in {place.parent};", "femnist_105writers.npz is absent", "1,864,683 bytes", module.FILE.md5, module.FILE.sha256):
+    for part in (
+        f"put it in {place.parent};",
+        "femnist_105writers.npz is absent",
+        "1,864,683 bytes",
+        module.FILE.md5,
+        module.FILE.sha256,
+    ):
         assert part in text
     assert "\n" not in text
     assert "allow the download" not in text  # there is none to allow
     monkeypatch.delenv("PFL_THEORY_DATA")
-    with pytest.raises(DataMissingError, match="put it in a folder femnist/ and set PFL_THEORY_DATA to the folder that holds it"):
+    with pytest.raises(
+        DataMissingError, match="put it in a folder femnist/ and set PFL_THEORY_DATA to the folder that holds it"
+    ):
         femnist("test")
 
 
@@ -175,7 +191,10 @@ N = 24
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": np.zeros((N, 28, 28))}, r"images is float64 of shape \(24, 28, 28\); expected uint8 of shape \(24, 28, 28\)"),
+        (
+            {"images": np.zeros((N, 28, 28))},
+            r"images is float64 of shape \(24, 28, 28\); expected uint8 of shape \(24, 28, 28\)",
+        ),
         ({"images": np.zeros((N, 28, 27), np.uint8)}, r"images is uint8 of shape \(24, 28, 27\)"),
         ({"images": np.zeros((N, 784), np.uint8)}, r"images is uint8 of shape \(24, 784\)"),
         ({"images": np.uint8(0)}, r"images is uint8 of shape \(\)"),
@@ -339,9 +358,15 @@ def test_chosen_writers_are_nested_in_order_and_drawn_evenly():
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"n_users": 4}, "n_users = 4: 3 writers have at least 20 images in stand-in; use at most 3, or ask for fewer images"),
+        (
+            {"n_users": 4},
+            "n_users = 4: 3 writers have at least 20 images in stand-in; use at most 3, or ask for fewer images",
+        ),
         ({"min_size": 31}, "none of 5 writers has at least 31 images in stand-in; ask for fewer images"),
-        ({"min_size": 20, "digits_only": True}, "none of 5 writers has at least 20 digits in stand-in; ask for fewer digits"),
+        (
+            {"min_size": 20, "digits_only": True},
+            "none of 5 writers has at least 20 digits in stand-in; ask for fewer digits",
+        ),
         ({"min_size": 0}, "min_size = 0: must be a whole number >= 1"),
         ({"min_size": True}, "min_size = True: must be a whole number >= 1"),
     ],
@@ -371,7 +396,9 @@ def test_a_pair_has_the_same_writers():
     assert (first.info["min_size"], second.info["min_size"]) == (20, 1)
     assert second.name == "stand-in test, real writers, n=2"
     assert writers_pair(train, test, min_test=37)[1].info["users"] == ["ann"]
-    with pytest.raises(InputError, match="n_users = 3: 2 writers have at least 20 images in stand-in and 1 images in stand-in test"):
+    with pytest.raises(
+        InputError, match="n_users = 3: 2 writers have at least 20 images in stand-in and 1 images in stand-in test"
+    ):
         writers_pair(train, test, n_users=3)
     with pytest.raises(InputError, match="min_test = 0: must be a whole number >= 1"):
         writers_pair(train, test, min_test=0)
@@ -425,7 +452,9 @@ def test_real_ink_is_bright_and_labels_belong_to_their_images(real):
     assert arrays["images"].mean() > 200
 
     def accuracy(shift: int) -> float:
-        """Nearest mean digit of the training part, by angle, on the test part; the labels of training `shift` images on."""
+        """Nearest mean digit of the training part, by angle, on the test part; the labels of training `shift` images
+        on.
+        """
         digit, asked = train.y < 10, test.y < 10
         x, y = train.x[digit] / 255.0, np.roll(train.y[digit], shift)
         means = np.stack([x[y == c].mean(axis=0) for c in range(10)])
@@ -480,7 +509,9 @@ def test_real_federations(real):
     first, second = writers_pair(train, test)
     assert first.info["users"] == second.info["users"] == fed.info["users"]
     assert set(writers(train, min_size=60).info["dropped"]) == TINY
-    assert writers_pair(train, test, n_users=7, seed=2)[0].info["users"] == writers(train, n_users=7, seed=2).info["users"]
+    assert (
+        writers_pair(train, test, n_users=7, seed=2)[0].info["users"] == writers(train, n_users=7, seed=2).info["users"]
+    )
 
 
 def test_real_digits_only_have_the_classes_of_mnist(real):

@@ -13,7 +13,7 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import first_order_floor as claim
 from pfl_theory.claims import hessian_free_error as hessian_free
-from pfl_theory.claims.on_curves import heterogeneity
+from pfl_theory.judging.on_curves import heterogeneity
 from pfl_theory.losses.piecewise import Curve, random_piecewise
 
 SHARP = claims.get("first-order-floor", "sharp")
@@ -52,9 +52,16 @@ def test_fourth_derivatives():
         for _ in range(200):
             w, v = rng.normal(size=2), rng.normal(size=2)
             v /= np.linalg.norm(v)
-            second = (problem.hvp(w + step * v, v[None]) - 2 * problem.hvp(w, v[None]) + problem.hvp(w - step * v, v[None])) / step**2
+            second = (
+                problem.hvp(w + step * v, v[None]) - 2 * problem.hvp(w, v[None]) + problem.hvp(w - step * v, v[None])
+            ) / step**2
             assert np.linalg.norm(second) <= rho_3[0] * (1 + 1e-3)
-    assert hessian_free.fourth(pfl.Problem(pfl.losses.Logistic(nonconvex=0.1), pfl.Federation.from_arrays([[[1.0]]], [[0]]))) is None
+    assert (
+        hessian_free.fourth(
+            pfl.Problem(pfl.losses.Logistic(nonconvex=0.1), pfl.Federation.from_arrays([[[1.0]]], [[0]]))
+        )
+        is None
+    )
 
 
 def test_a_smaller_third_order_bound_is_violated():
@@ -67,7 +74,9 @@ def huber(s, L, rho):
 
 
 def test_mean_square_error_of_the_hessian_free_direction():
-    """All outcomes of three batches of one datum, l = f + xi w + zeta s_H sin(w), normalised step: exact mean and mean square against the bounds."""
+    """All outcomes of three batches of one datum, l = f + xi w + zeta s_H sin(w), normalised step: exact mean and mean
+    square against the bounds.
+    """
     rng = np.random.default_rng(1)
     closest = [0.0, 0.0]
     for _ in range(150):
@@ -118,15 +127,24 @@ def test_first_order_comes_to_rest_where_the_gradient_is_large(m, slope, worst):
     """FO runs into the attracting fixed point and stays; the full algorithm goes on."""
     instance = claim.attracting(m, eps=1e-6)
     run = pfl.run(
-        pfl.PerFedAvg(alpha=1.0, beta=0.4 / m, variant="first-order"), instance.problem, rounds=100, w0=np.array([0.15]), record=(), every=100
+        pfl.PerFedAvg(alpha=1.0, beta=0.4 / m, variant="first-order"),
+        instance.problem,
+        rounds=100,
+        w0=np.array([0.15]),
+        record=(),
+        every=100,
     )
     assert abs(float(run.w[0])) < 1e-12
     found = abs(float(instance.problem.meta_gradient(run.w, 1.0).mean()))
     L, B = (instance.constants[name].max() for name in ("L", "B"))
     assert found == pytest.approx(slope, rel=1e-6)
     assert found / (L * B) == pytest.approx(worst, abs=2e-6)
-    exact = pfl.run(pfl.PerFedAvg(alpha=1.0, beta=0.1), instance.problem, rounds=300, w0=np.array([0.15]), record=(), every=300)
-    assert abs(float(instance.problem.meta_gradient(exact.w, 1.0).mean())) < found / 2  # the full algorithm does not stop there
+    exact = pfl.run(
+        pfl.PerFedAvg(alpha=1.0, beta=0.1), instance.problem, rounds=300, w0=np.array([0.15]), record=(), every=300
+    )
+    assert (
+        abs(float(instance.problem.meta_gradient(exact.w, 1.0).mean())) < found / 2
+    )  # the full algorithm does not stop there
 
 
 def test_clipped_pair():

@@ -1,4 +1,6 @@
-"""gamma_G along a run, as a certified or searched supremum, from samples, and by label shift. Statements and values: docs/theory.md."""
+"""gamma_G along a run, as a certified or searched supremum, from samples, and by label shift. Statements and values:
+docs/theory.md.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from pfl_theory.problems import (
 
 def logistic(*users):
     """Users given as (x, y) with one feature."""
-    return Problem(Logistic(), Federation.from_arrays([np.array(x, dtype=float)[:, None] for x, _ in users], [y for _, y in users]))
+    return Problem(
+        Logistic(), Federation.from_arrays([np.array(x, dtype=float)[:, None] for x, _ in users], [y for _, y in users])
+    )
 
 
 def random_users(rng, d, n=4, m=6, spread=1.0):
@@ -39,7 +43,9 @@ def random_users(rng, d, n=4, m=6, spread=1.0):
 
 
 def cosine_supremum(fed, c):
-    """The closed form: gamma_G^2 = c^2 sum_k (mean |delta|^2 + |mean delta^2|)/2 with delta the users' phi_k minus their mean."""
+    """The closed form: gamma_G^2 = c^2 sum_k (mean |delta|^2 + |mean delta^2|)/2 with delta the users' phi_k minus
+    their mean.
+    """
     phi = np.stack([u.weights @ np.exp(1j * u.points / c) for u in fed])
     delta = phi - phi.mean(0)
     return c * math.sqrt(((np.abs(delta) ** 2).mean(0) + np.abs((delta**2).mean(0))).sum() / 2)
@@ -93,7 +99,10 @@ def test_slope_is_attained_and_half_of_it_would_be_wrong():
         assert steepness > claimed.max() / 2
 
 
-@pytest.mark.parametrize("loss", [Logistic(), Logistic(nonconvex=0.3), LogCosh(), LogCosh("regression"), Cosine(0.7), Softmax(2), LeastSquares()])
+@pytest.mark.parametrize(
+    "loss",
+    [Logistic(), Logistic(nonconvex=0.3), LogCosh(), LogCosh("regression"), Cosine(0.7), Softmax(2), LeastSquares()],
+)
 def test_gamma_G_never_changes_faster_than_its_slope(loss, rng):
     for d, n in ((1, 2), (2, 3), (3, 6)):
         problem = Problem(loss, random_users(rng, d, n, spread=2.0))
@@ -137,10 +146,14 @@ def test_certified_max_in_a_box_and_in_a_ball(d):
     """A linear function: the corner of the box, and the farthest point of the ball, which is in no cell's centre."""
     v = np.array([3.0, -2.0, 1.0])[:d]
     tolerance = 1e-3 if d < 3 else 0.3
-    upper, found, _ = certified_max(by_slope(lambda p: p @ v, np.linalg.norm(v)), -np.ones(d), np.ones(d), tolerance=tolerance)
+    upper, found, _ = certified_max(
+        by_slope(lambda p: p @ v, np.linalg.norm(v)), -np.ones(d), np.ones(d), tolerance=tolerance
+    )
     assert np.abs(v).sum() <= upper <= found + tolerance
     onto = lambda p: suprema.onto_ball(p, np.zeros(d), 1.0)  # noqa: E731
-    upper, found, at = certified_max(by_slope(lambda p: p @ v, np.linalg.norm(v)), -np.ones(d), np.ones(d), tolerance=tolerance, project=onto)
+    upper, found, at = certified_max(
+        by_slope(lambda p: p @ v, np.linalg.norm(v)), -np.ones(d), np.ones(d), tolerance=tolerance, project=onto
+    )
     assert found <= np.linalg.norm(v) * (1 + 1e-12)
     assert np.linalg.norm(v) * (1 - 1e-12) <= upper <= found + tolerance
     assert np.linalg.norm(at) <= 1 + 1e-12
@@ -154,7 +167,8 @@ def test_certified_max_that_needs_too_many_cells_stays_valid(monkeypatch):
     assert 1 + 1e-9 < upper < 1.01
 
 
-# -- the supremum, certified [D5.2, D5.3, D8.3] -------------------------------------------------------------------------
+# -- the supremum, certified [D5.2, D5.3, D8.3]
+# -------------------------------------------------------------------------
 
 
 def test_logistic_one_and_zero_has_its_supremum_at_minus_infinity():
@@ -174,7 +188,9 @@ def test_logistic_one_and_two_has_its_maximum_inside():
     assert sup.found == pytest.approx(0.5449899199, abs=1e-10)
     assert sup.found <= sup.max() <= sup.found + 2e-10
     assert sup.at[0] == pytest.approx(-1.6628859, abs=1e-5)
-    assert problem.gamma_G([0.0]) < problem.gamma_G([-1e3]) < 0.51 < sup.found  # neither 0 nor infinity is the maximiser
+    assert (
+        problem.gamma_G([0.0]) < problem.gamma_G([-1e3]) < 0.51 < sup.found
+    )  # neither 0 nor infinity is the maximiser
     assert problem.gamma_G([-1e3]) == pytest.approx(0.5, abs=1e-12)
     assert "whole line, tails beyond" in sup.reason
 
@@ -203,13 +219,19 @@ def test_log_cosh_of_two_points_is_largest_between_them(c):
     assert sup.at[0] == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize(("c", "value"), [(0.1, 0.08248234), (0.5, 0.39346934), (1.0, 0.68907496), (2.0, 0.94379203), (4.0, 0.99889549)])
+@pytest.mark.parametrize(
+    ("c", "value"), [(0.1, 0.08248234), (0.5, 0.39346934), (1.0, 0.68907496), (2.0, 0.94379203), (4.0, 0.99889549)]
+)
 def test_log_cosh_of_two_gaussians(c, value):
-    """N(+-c, 1/4) by 80 nodes of Gauss and Hermite: gamma_G = E tanh(c + xi/2), at w = 0, below min(c, 2 Phi(2c) - 1)."""
+    """N(+-c, 1/4) by 80 nodes of Gauss and Hermite: gamma_G = E tanh(c + xi/2), at w = 0, below min(c, 2 Phi(2c) -
+    1).
+    """
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
     keep = weights > 1e-30
     nodes, weights = nodes[keep], weights[keep] / weights[keep].sum()
-    problem = Problem(LogCosh(), Federation.from_arrays([sign * c + 0.5 * nodes for sign in (-1, 1)], sample_weight=[weights] * 2))
+    problem = Problem(
+        LogCosh(), Federation.from_arrays([sign * c + 0.5 * nodes for sign in (-1, 1)], sample_weight=[weights] * 2)
+    )
     sup = supremum_gamma_G(problem, radius=6.0)
     assert problem.gamma_G([0.0]) == pytest.approx(value, abs=1e-8)
     assert value - 1e-8 <= sup.max() <= value + 1e-6 + 1e-8
@@ -223,12 +245,16 @@ def test_cosine_reaches_its_closed_form(d, c, rng):
         fed = random_users(rng, d, n)
         exact = cosine_supremum(fed, c)
         tolerance = 1e-7 if d == 1 else 1e-4
-        sup = supremum_gamma_G(Problem(Cosine(c), fed), radius=1.01 * math.pi * c * math.sqrt(d), tolerance=tolerance)  # holds a whole period
+        sup = supremum_gamma_G(
+            Problem(Cosine(c), fed), radius=1.01 * math.pi * c * math.sqrt(d), tolerance=tolerance
+        )  # holds a whole period
         assert exact <= sup.max() <= exact + 1.1 * tolerance
         assert exact - tolerance <= sup.found <= exact * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("loss", [Logistic(), Logistic(l2=0.5, nonconvex=0.2), LogCosh(), LogCosh("regression"), LeastSquares()])
+@pytest.mark.parametrize(
+    "loss", [Logistic(), Logistic(l2=0.5, nonconvex=0.2), LogCosh(), LogCosh("regression"), LeastSquares()]
+)
 @pytest.mark.parametrize("d", [1, 2])
 def test_balls_against_dense_points(loss, d, rng):
     problem = Problem(loss, random_users(rng, d, 3))
@@ -289,7 +315,11 @@ def test_supremum_refuses(rng):
     unknown = Problem.from_functions(lambda w: w[:, 0], np.ones_like, n_users=2, dim=1)
     for problem, keywords, message in (
         (Problem(Logistic(), random_users(rng, 3)), {"radius": 1.0}, "d = 3; .* use search_gamma_G"),
-        (flat, {"radius": None}, r"radius = None \(the whole line\) needs Logistic\(\) without penalty and d = 1; give radius="),
+        (
+            flat,
+            {"radius": None},
+            r"radius = None \(the whole line\) needs Logistic\(\) without penalty and d = 1; give radius=",
+        ),
         (line, {"radius": None}, "needs Logistic"),
         (logistic(([1.0], [1]), ([0.0], [1])), {"radius": None, "center": [0.0]}, "a center needs radius="),
         (flat, {"radius": 1.0, "tolerance": 0.0}, "tolerance = 0.0; must be a finite number > 0"),
@@ -352,17 +382,22 @@ def test_search_refuses():
             search_gamma_G(good, **{"seed": 0, **keywords})
 
 
-# -- from samples [D9.5] ------------------------------------------------------------------------------------------------
+# -- from samples [D9.5]
+# ------------------------------------------------------------------------------------------------
 
 
 def sampled(z, loss=None):
-    """A problem from samples z (list of (m_i, d)); quadratic unless told: the gradient of a row at w = 0 is minus the row."""
+    """A problem from samples z (list of (m_i, d)); quadratic unless told: the gradient of a row at w = 0 is minus the
+    row.
+    """
     fed = Federation.from_arrays(z, law="sample")
     return Problem(loss or Quadratic(), fed)
 
 
 def brute(g):
-    """The U-statistic straight from its definition: pairs of rows of one user, and of two users; g is a list of (m_i, d)."""
+    """The U-statistic straight from its definition: pairs of rows of one user, and of two users; g is a list of (m_i,
+    d).
+    """
     n, total = len(g), 0.0
     for i, k in itertools.product(range(n), repeat=2):
         products = g[i] @ g[k].T
@@ -385,7 +420,14 @@ def test_debiased_is_the_u_statistic_and_its_error_a_jackknife(rng):
         values = np.array([brute([*g[:i], np.delete(user, j, axis=0), *g[i + 1 :]]) for j in range(m)])
         jackknife += (m - 1) / m * ((values - values.mean()) ** 2).sum()
     means = np.array([u.mean(0) for u in g])
-    linear = 4 / 9 * sum((((u - a) @ (a - means.mean(0))) ** 2).sum() / (len(u) * (len(u) - 1)) for u, a in zip(g, means, strict=True))
+    linear = (
+        4
+        / 9
+        * sum(
+            (((u - a) @ (a - means.mean(0))) ** 2).sum() / (len(u) * (len(u) - 1))
+            for u, a in zip(g, means, strict=True)
+        )
+    )
     assert e.standard_error == pytest.approx(math.sqrt(min(jackknife, linear)), rel=1e-10)
     # the interval solves its equation at both ends
     z, ratio = 1.959963984540054, e.standard_error**2 / e.plug_in
@@ -411,7 +453,10 @@ def test_debiased_is_unbiased_by_enumeration():
 def coverage(centres, m, repetitions=300, d=4):
     rng, n = np.random.default_rng(8), len(centres)
     exact = ((centres - centres.mean(0)) ** 2).sum(1).mean()
-    found = [debiased_gamma_G(sampled(list(centres[:, None] + rng.normal(size=(n, m, d)))), np.zeros(d)) for _ in range(repetitions)]
+    found = [
+        debiased_gamma_G(sampled(list(centres[:, None] + rng.normal(size=(n, m, d)))), np.zeros(d))
+        for _ in range(repetitions)
+    ]
     inside = np.mean([e.lower <= exact <= e.upper for e in found])
     around_plug_in = np.mean([abs(e.plug_in - exact) <= (e.upper - e.lower) / 2 for e in found])
     return exact, np.array([e.debiased for e in found]), np.array([e.plug_in for e in found]), inside, around_plug_in
@@ -439,7 +484,9 @@ def test_debiased_at_identical_laws_is_negative_half_of_the_time():
 
 def test_debiased_in_blocks_on_other_losses_and_scales(monkeypatch, rng):
     x = rng.integers(0, 256, (40, 3), dtype=np.uint8)
-    fed = Federation.from_arrays(x, rng.integers(0, 3, 40), groups=np.repeat(np.arange(4), 10), scale=1 / 255, law="sample")
+    fed = Federation.from_arrays(
+        x, rng.integers(0, 3, 40), groups=np.repeat(np.arange(4), 10), scale=1 / 255, law="sample"
+    )
     problem, w = Problem(Softmax(3), fed), rng.normal(size=9)
     whole = debiased_gamma_G(problem, w, level=0.9)
     monkeypatch.setattr(heterogeneity, "TOGETHER", 30)  # three rows at a time
@@ -455,7 +502,9 @@ def test_debiased_in_blocks_on_other_losses_and_scales(monkeypatch, rng):
 def test_debiased_holds_no_more_than_blocks(rng):
     """3,000 rows of a softmax with 7,840 weights: all gradients at once would be 188 MB."""
     x = rng.integers(0, 256, (3000, 784), dtype=np.uint8)
-    fed = Federation.from_arrays(x, rng.integers(0, 10, 3000), groups=np.repeat(np.arange(3), 1000), scale=1 / 255, law="sample")
+    fed = Federation.from_arrays(
+        x, rng.integers(0, 10, 3000), groups=np.repeat(np.arange(3), 1000), scale=1 / 255, law="sample"
+    )
     problem = Problem(Softmax(10), fed)
     debiased_gamma_G(Problem(Softmax(10), fed.select([0])), np.zeros(7840))  # compiled
     tracemalloc.start()
@@ -478,12 +527,19 @@ def test_debiased_of_one_user_or_equal_samples_is_zero_at_most(rng):
 def test_debiased_refuses(rng):
     z = [rng.normal(size=(3, 1)) for _ in range(2)]
     exact = Problem(Quadratic(), Federation.from_arrays(z))
-    weighted = Problem(Quadratic(), Federation.from_arrays(z, sample_weight=[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], law="sample"))
+    weighted = Problem(
+        Quadratic(), Federation.from_arrays(z, sample_weight=[[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]], law="sample")
+    )
     for problem, w, level, message in (
         (exact, [0.0], 0.95, r"law='exact'\) and carry no noise of sampling; use problem.gamma_G"),
         (weighted, [0.0], 0.95, "different weights; it needs plain samples"),
         (sampled([z[0], z[1][:1]]), [0.0], 0.95, "user 1 has one row; a variance needs two"),
-        (Problem(Quadratic([[[1.0]], [[2.0]]]), sampled(z).federation), [0.0], 0.95, "users have a Quadratic of their own"),
+        (
+            Problem(Quadratic([[[1.0]], [[2.0]]]), sampled(z).federation),
+            [0.0],
+            0.95,
+            "users have a Quadratic of their own",
+        ),
         (sampled(z), [0.0, 1.0], 0.95, r"w has shape \(2,\); give one common point, \(1,\)"),
         (sampled(z), [0.0], 95, "level = 95; must be between 0 and 1"),
         (Problem.from_functions(lambda w: w[:, 0], np.ones_like, n_users=2, dim=1), [0.0], 0.95, "has no federation"),
@@ -492,7 +548,8 @@ def test_debiased_refuses(rng):
             debiased_gamma_G(problem, w, level=level)
 
 
-# -- label shift [D3.3, D3.4] --------------------------------------------------------------------------------------------
+# -- label shift [D3.3, D3.4]
+# --------------------------------------------------------------------------------------------
 
 
 def label_shift(rng, n=4, classes=(0, 2, 5), m=3, d=2):
@@ -516,7 +573,9 @@ def test_label_shift_is_exact(loss, rng):
         value = gamma_G_by_label_shift(gradients, laws)
         assert value == pytest.approx(problem.gamma_G(w), rel=1e-10)
         away = laws - laws.mean(0)
-        assert value**2 == pytest.approx((away.T @ away / len(laws) * (gradients @ gradients.T)).sum(), rel=1e-10)  # <S, K>
+        assert value**2 == pytest.approx(
+            (away.T @ away / len(laws) * (gradients @ gradients.T)).sum(), rel=1e-10
+        )  # <S, K>
         bound = label_shift_bound(gradients, laws)
         diameter = max(np.linalg.norm(a - b) for a, b in itertools.combinations(gradients, 2))
         assert bound**2 == pytest.approx(diameter**2 * ((np.abs(away).sum(1) / 2) ** 2).mean(), rel=1e-12)
@@ -538,7 +597,9 @@ def test_label_shift_of_the_papers_split():
     for j in range(25):
         laws[25 + j, j % 5], laws[25 + j, 5 + j % 5] = 0.2, 0.8
     assert label_shift_bound(np.eye(10), laws) ** 2 == pytest.approx(2 * 0.40, rel=1e-12)
-    assert gamma_G_by_label_shift(np.eye(10), laws) ** 2 == pytest.approx(((laws - laws.mean(0)) ** 2).sum(1).mean(), rel=1e-12)
+    assert gamma_G_by_label_shift(np.eye(10), laws) ** 2 == pytest.approx(
+        ((laws - laws.mean(0)) ** 2).sum(1).mean(), rel=1e-12
+    )
     same = gamma_G_by_label_shift(np.eye(10) + 1e8, laws)  # a common part of all gradients changes nothing
     assert same == pytest.approx(gamma_G_by_label_shift(np.eye(10), laws), rel=1e-6)
 
@@ -547,7 +608,9 @@ def test_concept_shift_is_no_label_shift():
     """Negative control: where the laws given the label differ, the formula is not gamma_G."""
     fed = concept_shift(n_users=4, dim=2, size=6, shift=0.9)
     problem = Problem(Logistic(), fed)
-    assert gamma_G_by_label_shift(class_gradients(problem, [1.0, 0.0]), by_class(fed)[1]) < 0.9 * problem.gamma_G([1.0, 0.0])
+    assert gamma_G_by_label_shift(class_gradients(problem, [1.0, 0.0]), by_class(fed)[1]) < 0.9 * problem.gamma_G(
+        [1.0, 0.0]
+    )
 
 
 def test_class_gradients_by_hand(rng):
@@ -568,8 +631,14 @@ def test_label_shift_refuses(rng):
         (lambda: by_class(unlabelled.federation), "arrays has no class labels"),
         (lambda: class_gradients(own, [0.0]), "users have a Quadratic of their own"),
         (lambda: class_gradients(Problem(Logistic(), idle), [0.0, 0.0]), r"w has shape \(2,\)"),
-        (lambda: gamma_G_by_label_shift(np.eye(3), np.full((2, 2), 0.5)), r"class_gradients has shape \(3, 3\) and label_laws \(2, 2\)"),
-        (lambda: gamma_G_by_label_shift(np.eye(2), [[0.5, 0.6]]), "label_laws: every row must be nonnegative and sum to 1"),
+        (
+            lambda: gamma_G_by_label_shift(np.eye(3), np.full((2, 2), 0.5)),
+            r"class_gradients has shape \(3, 3\) and label_laws \(2, 2\)",
+        ),
+        (
+            lambda: gamma_G_by_label_shift(np.eye(2), [[0.5, 0.6]]),
+            "label_laws: every row must be nonnegative and sum to 1",
+        ),
         (lambda: label_shift_bound([[np.nan], [0.0]], [[0.5, 0.5]]), "class_gradients contain NaN"),
     ):
         with pytest.raises(InputError, match=message):

@@ -62,7 +62,9 @@ def test_how_to_page_prints_what_it_says():
     assert [line for line in printed.getvalue().splitlines() if not line.startswith("widest")] == promised
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/theory.md", "docs/your-own-users.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/theory.md", "docs/your-own-users.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
@@ -71,8 +73,12 @@ def test_links_lead_somewhere(page):
 
 def test_architecture_names_every_room():
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    for path in [p for p in (ROOT / "pfl_theory").iterdir() if p.name not in ("__init__.py", "py.typed", "__pycache__")]:
-        assert f"`{path.name}" in text or f"{path.name}/" in text, f"docs/architecture.md does not say what {path.name} is"
+    for path in [
+        p for p in (ROOT / "pfl_theory").iterdir() if p.name not in ("__init__.py", "py.typed", "__pycache__")
+    ]:
+        assert f"`{path.name}" in text or f"{path.name}/" in text, (
+            f"docs/architecture.md does not say what {path.name} is"
+        )
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -82,7 +88,9 @@ def test_no_prints_no_global_random_numbers(source):
             called = ast.unparse(node.func)
             assert called != "print", f"line {node.lineno}"
             if called.startswith("np.random."):
-                assert called.split(".")[2] in ("default_rng", "SeedSequence", "Generator", "Philox"), f"line {node.lineno}: {called}"
+                assert called.split(".")[2] in ("default_rng", "SeedSequence", "Generator", "Philox"), (
+                    f"line {node.lineno}: {called}"
+                )
 
 
 def test_public_functions_have_docstrings():
@@ -92,7 +100,11 @@ def test_public_functions_have_docstrings():
         for node in tree.body:
             # kernels registered under an operation's name are documented where the operation is
             operations = {"value", "gradient", "hvp", "hessian", "correct", "phi", "dphi", "d2phi", "penalty"}
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith(("_", "add_penalty")) and node.name not in operations:
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith(("_", "add_penalty"))
+                and node.name not in operations
+            ):
                 assert ast.get_docstring(node), f"{source.name}: {node.name}"
 
 

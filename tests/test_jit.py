@@ -12,7 +12,7 @@ import numba
 import pytest
 
 import pfl_theory
-from pfl_theory import _jit
+from pfl_theory.kernels import jit
 
 EVALUATE = """
 import numpy as np, pfl_theory as pfl
@@ -29,7 +29,9 @@ def copy(tmp_path):
 
     def ask(code=EVALUATE):
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
 
@@ -43,7 +45,9 @@ def edit(path: Path, before: str, after: str) -> None:
 
 
 def test_an_edited_loss_is_compiled_again(copy):
-    """The driver is cached in the file of rows.py and calls phi in another file: numba alone would answer with the old phi."""
+    """The driver is cached in the file of rows.py and calls phi in another file: numba alone would answer with the old
+    phi.
+    """
     package, ask, cache = copy
     origin, value = ask()
     assert Path(origin).parent == package
@@ -65,9 +69,9 @@ def test_an_edited_loss_is_compiled_again(copy):
 
 def test_an_edited_operation_of_no_loss_is_compiled_again_too(copy):
     package, ask, _ = copy
-    code = "import numpy as np; from pfl_theory.algorithms.random import choose_users; print(*choose_users(9, 3, 0, 0))"
+    code = "import numpy as np; from pfl_theory.kernels.philox import choose_users; print(*choose_users(9, 3, 0, 0))"
     before = ask(code)
-    edit(package / "algorithms" / "random.py", "M0, M1 = np.uint64(0xD2511F53)", "M0, M1 = np.uint64(0xD2511F55)")
+    edit(package / "kernels" / "philox.py", "M0, M1 = np.uint64(0xD2511F53)", "M0, M1 = np.uint64(0xD2511F55)")
     assert ask(code) != before
 
 
@@ -100,13 +104,11 @@ def test_an_edited_loss_outside_the_package_is_compiled_again(copy):
 
 def test_numba_keeps_its_own_cache_folder(copy):
     _, ask, _ = copy
-    code = (
-        "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
-    )
+    code = "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
     assert ask(code) == ["True"]
     here = numba.config.CACHE_DIR
-    with _jit._our_cache():
-        assert numba.config.CACHE_DIR == _jit.cache_folder() != here
+    with jit._our_cache():
+        assert numba.config.CACHE_DIR == jit.cache_folder() != here
     assert here == numba.config.CACHE_DIR
 
 
@@ -131,22 +133,22 @@ def test_kernels_are_strict():
 def test_number_of_threads(given, threads, monkeypatch):
     for name in ("PFL_THEORY_THREADS", "NUMBA_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    assert _jit.n_threads() >= 1
+    assert jit.n_threads() >= 1
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert _jit.n_threads() == threads
+    assert jit.n_threads() == threads
 
 
 @pytest.mark.parametrize("n", [1, 2, 31, 1000])
 @pytest.mark.parametrize("work", [0, 1e5, 1e6, 1e12])
 def test_chunks_cover_the_users_once(n, work, monkeypatch):
-    cut = _jit.chunks(n, work)
+    cut = jit.chunks(n, work)
     assert [i for first, last in cut for i in range(first, last)] == list(range(n))
     assert all(last > first for first, last in cut)
     assert len(cut) <= min(n, 32)
     assert (len(cut) > 1) == (n > 1 and work > 4e5)
     monkeypatch.setenv("PFL_THEORY_THREADS", "7")
-    assert _jit.chunks(n, work) == cut
+    assert jit.chunks(n, work) == cut
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
@@ -158,4 +160,4 @@ def test_an_error_in_a_piece_is_raised(threads, monkeypatch):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        _jit.over_users(call, [(0, 1), (1, 2), (2, 3)])
+        jit.over_users(call, [(0, 1), (1, 2), (2, 3)])

@@ -14,9 +14,12 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.algorithms.local_steps import local_steps
-from pfl_theory.algorithms.moments import batch_factor
-from pfl_theory.claims import hessian_batch_norm, lemma_4_3, lemma_4_3_error
-from pfl_theory.claims.batches import (
+from pfl_theory.claims import hessian_batch_norm, lemma_4_3_bias, lemma_4_3_error
+from pfl_theory.claims.lemma_4_3_bias import huber, one_against_all, signs, skew, witness
+from pfl_theory.claims.lemma_4_3_error import Numbers
+from pfl_theory.errors import InputError
+from pfl_theory.expectations.quadratics import batch_factor
+from pfl_theory.judging.on_batches import (
     BLOCK,
     CurveData,
     Sizes,
@@ -28,17 +31,14 @@ from pfl_theory.claims.batches import (
     sampled,
     sizes_of,
 )
-from pfl_theory.claims.interval import Interval
-from pfl_theory.claims.lemma_4_3 import huber, one_against_all, signs, skew, witness
-from pfl_theory.claims.lemma_4_3_error import Numbers
-from pfl_theory.claims.sampled import LEVEL, Summary, empirical_bernstein, merged, norm_of_mean, note, summary
-from pfl_theory.errors import InputError
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat, Sine
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 from pfl_theory.problems.problem import Problem
+from pfl_theory.rigour.interval import Interval
+from pfl_theory.rigour.sampling import LEVEL, Summary, empirical_bernstein, merged, norm_of_mean, note, summary
 from pfl_theory.seeds import generator
 
-BIAS = {(c.version, c.form): c for c in lemma_4_3.CLAIMS}
+BIAS = {(c.version, c.form): c for c in lemma_4_3_bias.CLAIMS}
 ERROR = {(c.version, c.form): c for c in lemma_4_3_error.CLAIMS}
 PAPER, SHARP, CONVEX = ("paper", ""), ("sharp", ""), ("sharp", "convex")
 
@@ -96,7 +96,9 @@ def test_values_of_the_formulas():
     n = Numbers(1.0, 1.0, 1.0, 0.1, 0.1, 1 / 4, 1 / 5, 1 / 2)
     assert lemma_4_3_error.sharp_bound(n) == pytest.approx(0.02301, rel=1e-14)
     assert lemma_4_3_error.paper_bound(n) == pytest.approx(0.0690675, rel=1e-14)
-    without = n._replace(**{k: batch_factor(s, 20, replace=False) for k, s in {"c_inner": 4, "c_outer": 5, "c_hessian": 2}.items()})
+    without = n._replace(
+        **{k: batch_factor(s, 20, replace=False) for k, s in {"c_inner": 4, "c_outer": 5, "c_hessian": 2}.items()}
+    )
     assert lemma_4_3_error.sharp_bound(without) == pytest.approx(0.0194811634, rel=5e-9)
 
 
@@ -110,7 +112,11 @@ def test_the_transcribed_error_is_three_times_the_sharp_one_at_least():
     rng = generator(0, "formulas of lemma 4.3")
     for _ in range(500):
         n = random_numbers(rng)
-        literal = 12 * (n.B**2 + n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner)) * (1 + (n.sigma_H * n.alpha) ** 2 * n.c_hessian / 4)
+        literal = (
+            12
+            * (n.B**2 + n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner))
+            * (1 + (n.sigma_H * n.alpha) ** 2 * n.c_hessian / 4)
+        )
         paper = lemma_4_3_error.paper_bound(n)
         assert paper == pytest.approx(literal - 12 * n.B**2, abs=1e-13 * literal)
         assert paper >= 3 * lemma_4_3_error.sharp_bound(n) * (1 - 1e-14)
@@ -140,7 +146,11 @@ def test_the_sharp_bias_is_below_the_transcribed_one():
     for _ in range(300):
         n, rho = random_numbers(rng), 10 ** rng.uniform(-3, 3)
         where = (n.alpha, n.L, rho, n.sigma_G, n.c_inner)
-        assert lemma_4_3.convex_bound(*where) <= lemma_4_3.sharp_bound(*where) <= lemma_4_3.paper_bound(*where) * (1 + 1e-14)
+        assert (
+            lemma_4_3_bias.convex_bound(*where)
+            <= lemma_4_3_bias.sharp_bound(*where)
+            <= lemma_4_3_bias.paper_bound(*where) * (1 + 1e-14)
+        )
 
 
 # --- enumeration ---
@@ -294,7 +304,12 @@ def test_rounding_bound_against_long_doubles(seed):
         return np.tanh(far @ u - z)
 
     _, bias, error = slow(
-        lambda u: slope(u)[:, None] * far, lambda u: (1 - slope(u) ** 2)[:, None, None] * far[:, :, None] * far[:, None, :], p, w, alpha, sizes
+        lambda u: slope(u)[:, None] * far,
+        lambda u: (1 - slope(u) ** 2)[:, None, None] * far[:, :, None] * far[:, None, :],
+        p,
+        w,
+        alpha,
+        sizes,
     )
     found = enumerated(data_of(problem, 0), w, alpha, sizes)
     for side, exact in ((found.bias, bias), (found.error, error)):
@@ -335,7 +350,9 @@ def test_batches_have_the_right_law(size, replace):
     # the variance of a mean, which enumeration does not use
     values = np.array([3.0, -1.0, 4.0, 1.0, -5.0])
     variance = p @ (values - p @ values) ** 2
-    assert q @ (share @ values - p @ values) ** 2 == pytest.approx(variance * batch_factor(size, 5, replace=replace), abs=1e-13)
+    assert q @ (share @ values - p @ values) ** 2 == pytest.approx(
+        variance * batch_factor(size, 5, replace=replace), abs=1e-13
+    )
 
 
 def test_a_large_enumeration_stays_small_in_memory():
@@ -364,10 +381,12 @@ def test_full_batches_have_no_bias_and_no_error():
         rng = generator(2, "full", claim.name)
         for _ in range(20):
             drawn = claim.draw(rng)
-            m = int(claims.batches.support_sizes(drawn.problem).min())
-            if len(set(claims.batches.support_sizes(drawn.problem).tolist())) > 1:
+            m = int(support_sizes(drawn.problem).min())
+            if len(set(support_sizes(drawn.problem).tolist())) > 1:
                 continue
-            algorithm = pfl.PerFedAvg(alpha=drawn.alpha, beta=0.1, batch_inner=m, batch_outer=m, batch_hessian=m, replace=False)
+            algorithm = pfl.PerFedAvg(
+                alpha=drawn.alpha, beta=0.1, batch_inner=m, batch_outer=m, batch_hessian=m, replace=False
+            )
             verdict = claim.judge(dataclasses.replace(drawn, algorithm=algorithm))
             assert verdict.attained
             assert verdict.rhs.upper == 0
@@ -414,10 +433,14 @@ def test_enumeration_against_local_steps_on_rows(replace):
     x, w = 2 * rng.normal(size=(4, 2)), np.array([0.5, -1.0])
     problem = Problem(pfl.losses.LogCosh(), pfl.Federation.from_arrays([x] * 20_000))
     algorithm = pfl.PerFedAvg(alpha=0.9, beta=0.5, batch_inner=1, batch_outer=2, batch_hessian=2, replace=replace)
-    found = enumerated(data_of(Problem(pfl.losses.LogCosh(), pfl.Federation.from_arrays([x])), 0), w, 0.9, Sizes(1, 2, 2, replace))
+    found = enumerated(
+        data_of(Problem(pfl.losses.LogCosh(), pfl.Federation.from_arrays([x])), 0), w, 0.9, Sizes(1, 2, 2, replace)
+    )
     agrees(one_step(problem, algorithm, w, 5), found)
     run = pfl.run(dataclasses.replace(algorithm, local_steps=1), problem, rounds=1, w0=w, seed=1)
-    assert (w - run.w) / algorithm.beta == pytest.approx(found.mean, abs=5 * math.sqrt(found.error.middle / problem.n_users))
+    assert (w - run.w) / algorithm.beta == pytest.approx(
+        found.mean, abs=5 * math.sqrt(found.error.middle / problem.n_users)
+    )
 
 
 # --- mutants ---
@@ -435,11 +458,13 @@ def test_a_bias_bound_without_a_factor_is_violated():
         return huber(alpha * sigma_G * math.sqrt(c), L / 4, rho)
 
     def inverse(alpha, L, rho, sigma_G, c):
-        return lemma_4_3.sharp_bound(alpha, L, rho, sigma_G, c * c)
+        return lemma_4_3_bias.sharp_bound(alpha, L, rho, sigma_G, c * c)
 
-    assert mutated(BIAS[SHARP], lemma_4_3, without_a).judge().outcome == "VIOLATED"
-    assert mutated(BIAS[CONVEX], lemma_4_3, quarter).judge().outcome == "VIOLATED"
-    assert mutated(BIAS[SHARP], lemma_4_3, inverse).judge(BIAS[SHARP].case("four-of-signs").make()).outcome == "VIOLATED"
+    assert mutated(BIAS[SHARP], lemma_4_3_bias, without_a).judge().outcome == "VIOLATED"
+    assert mutated(BIAS[CONVEX], lemma_4_3_bias, quarter).judge().outcome == "VIOLATED"
+    assert (
+        mutated(BIAS[SHARP], lemma_4_3_bias, inverse).judge(BIAS[SHARP].case("four-of-signs").make()).outcome == "VIOLATED"
+    )
     for name in ("lemma-4.3-bias", "lemma-4.3-error"):  # the convex forms are no bounds for others
         convex = claims.get(name, "sharp", "convex")
         anyone = dataclasses.replace(convex, hypotheses=claims.get(name, "sharp").hypotheses)
@@ -461,7 +486,7 @@ def test_an_error_bound_with_the_wrong_batch_is_violated():
 
 def test_random_instances_are_varied():
     rng = generator(0, "variety")
-    drawn = [lemma_4_3.random_instance(rng) for _ in range(60)]
+    drawn = [lemma_4_3_bias.random_instance(rng) for _ in range(60)]
     sizes = [sizes_of(d) for d in drawn]
     assert {s.replace for s in sizes} == {True, False}
     assert {s.inner for s in sizes} >= {1, 2, 3}
@@ -480,10 +505,15 @@ def test_hessians_average_at_a_fixed_vector_but_not_in_norm():
     assert "not a statement of the paper" in norm.title
     diagonal = np.array([np.diag(s) for s in itertools.product([-1.0, 1.0], repeat=4)])
     verdict = norm.judge(hessian_batch_norm.with_hessians(diagonal, 2, "signs on the diagonal, d = 4"))
-    assert verdict.lhs.middle == pytest.approx(1 - 2**-4)  # the maximum of four means of two signs: 0 with probability 1/16
+    assert verdict.lhs.middle == pytest.approx(
+        1 - 2**-4
+    )  # the maximum of four means of two signs: 0 with probability 1/16
     assert fixed.judge(hessian_batch_norm.with_hessians(diagonal, 16, "all", replace=False)).rhs.middle == 0
     assert fixed.judge(witness()).outcome == "NOT_APPLICABLE"
-    assert fixed.judge(hessian_batch_norm.with_hessians(diagonal, 17, "too many", replace=False)).outcome == "NOT_APPLICABLE"
+    assert (
+        fixed.judge(hessian_batch_norm.with_hessians(diagonal, 17, "too many", replace=False)).outcome
+        == "NOT_APPLICABLE"
+    )
     with pytest.raises(InputError, match="symmetric"):
         hessian_batch_norm.QuadraticData(np.array([[[0.0, 1.0], [0.0, 0.0]]]))
 
@@ -494,7 +524,7 @@ def test_hessians_average_at_a_fixed_vector_but_not_in_norm():
 def test_sampled_intervals_contain_what_is_enumerated():
     rng = generator(9, "sampled against enumerated")
     for _ in range(12):
-        drawn = lemma_4_3.random_instance(rng)
+        drawn = lemma_4_3_bias.random_instance(rng)
         _all_moments.cache_clear()
         exact, samples = moments_of(drawn), moments_of(dataclasses.replace(drawn, runs=4000))
         for (_, e), (_, s) in zip(exact, samples, strict=True):
@@ -515,13 +545,16 @@ def test_samples_have_the_moments():
     assert again.bias == found.bias
     uniform_curve, uniform_noise = lopsided(0.4)
     without = Sizes(2, 3, 1, False)
-    exact, found = (f(CurveData(uniform_curve, uniform_noise), w, 0.6, without, **k) for f, k in ((enumerated, {}), (sampled, {"draws": 400_000})))
+    exact, found = (
+        f(CurveData(uniform_curve, uniform_noise), w, 0.6, without, **k)
+        for f, k in ((enumerated, {}), (sampled, {"draws": 400_000}))
+    )
     assert found.mean == pytest.approx(exact.mean, abs=5 * math.sqrt(exact.error.middle / 400_000))
     assert found.error.middle == pytest.approx(exact.error.middle, rel=0.02)
 
 
 def test_a_sampled_verdict_says_its_level():
-    instance = lemma_4_3.many_rows()
+    instance = lemma_4_3_bias.many_rows()
     for claim in (BIAS[SHARP], ERROR[SHARP]):
         verdict = claim.judge(instance)
         assert verdict.outcome == "HOLDS"
@@ -537,7 +570,7 @@ def test_an_undecided_verdict_says_how_many_samples_would_do():
     assert "About 4.8e+04 samples would settle it." in note(10_000, Interval(0.0, 2.0), Interval(1.5, 1.5))
     assert "too close" in note(10_000, Interval(0.0, 2.0), Interval(1.0, 1.0))
     assert "settle" not in note(10_000, Interval(0.0, 1.0), Interval(2.0, 2.0))
-    few = dataclasses.replace(lemma_4_3.many_rows(), runs=100)
+    few = dataclasses.replace(lemma_4_3_bias.many_rows(), runs=100)
     verdict = BIAS[CONVEX].judge(few)
     assert verdict.outcome == "INCONCLUSIVE"
     assert "would settle" in verdict.reason
@@ -568,13 +601,13 @@ def test_bad_input_gets_one_line():
     bare = dataclasses.replace(good, algorithm=None)
     for claim in (BIAS[SHARP], ERROR[PAPER]):
         assert claim.judge(bare).outcome == "NOT_APPLICABLE"
-        verdict = claim.judge(lemma_4_3.unequal_weights())
+        verdict = claim.judge(lemma_4_3_bias.unequal_weights())
         assert verdict.outcome == "NOT_APPLICABLE"
         assert "equal weight" in verdict.reason
     with pytest.raises(InputError, match="no batches to speak of"):
         sizes_of(bare)
     with pytest.raises(InputError, match="equal weight"):
-        moments_of(lemma_4_3.unequal_weights())
+        moments_of(lemma_4_3_bias.unequal_weights())
     with pytest.raises(InputError, match="no points"):
         moments_of(dataclasses.replace(good, points=None))
 
@@ -673,7 +706,9 @@ def test_an_instance_of_rows_with_batches_comes_back(tmp_path):
     fed = pfl.Federation.from_arrays([[[1.0, 2.0], [0.5, -1.0], [3.0, 0.0]]], [[0, 1, 1]])
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=0.1, batch_inner=2, batch_hessian=1, replace=False)
     problem = Problem(pfl.losses.Logistic(nonconvex=0.1), fed)
-    instance = claims.Instance(problem, 0.5, np.ones((2, 2)), "rows", algorithm, rounds=7, w0=np.array([1.0, 2.0]), runs=50)
+    instance = claims.Instance(
+        problem, 0.5, np.ones((2, 2)), "rows", algorithm, rounds=7, w0=np.array([1.0, 2.0]), runs=50
+    )
     back = claims.Instance.load(instance.save(tmp_path / "rows.json"))
     same_run(instance, back)
     a, b = (dataclasses.replace(i, runs=None) for i in (instance, back))
@@ -684,7 +719,9 @@ def test_an_instance_with_finite_noise_comes_back(tmp_path):
     curve, noise = lopsided(0.4, uniform=False)
     problem = Problem.from_functions(**Piecewise([curve], noise).functions())
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=0.1, batch_inner=2, batch_hessian=1)
-    instance = claims.Instance(problem, 0.5, np.array([[0.4]]), "noise", algorithm, rounds=3, w0=np.array([1.5]), runs=9)
+    instance = claims.Instance(
+        problem, 0.5, np.array([[0.4]]), "noise", algorithm, rounds=3, w0=np.array([1.5]), runs=9
+    )
     back = claims.Instance.load(instance.save(tmp_path / "noise.json"))
     same_run(instance, back)
     a, b = (dataclasses.replace(i, runs=None) for i in (instance, back))

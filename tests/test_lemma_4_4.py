@@ -11,14 +11,15 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import lemma_4_2, lemma_4_4
-from pfl_theory.claims.on_curves import heterogeneity, made_convex, random_convex_curves
 from pfl_theory.errors import InputError
+from pfl_theory.judging.on_curves import heterogeneity, made_convex, random_convex_curves
 from pfl_theory.losses.piecewise import random_piecewise
 
 SMOOTH = claims.get("lemma-4.2", "sharp", "convex")
 APART = claims.get("lemma-4.4", "sharp", "convex")
 
-# alpha, L, B, gamma_G, gamma_H, r.m.s. and its ratio: from the closed form of the witness, whose ramps have width 1e-4 gamma_G
+# alpha, L, B, gamma_G, gamma_H, r.m.s. and its ratio: from the closed form of the witness, whose ramps have width 1e-4
+# gamma_G
 CONVEX_WITNESSES = [
     (1.0, 1.0, 1.0, 0.001, 0.05, 0.0517, 0.994231),
     (0.5, 1.0, 1.0, 0.001, 0.05, 0.026375, 0.995283),
@@ -63,7 +64,9 @@ def test_convex_form_is_below_the_general_one():
     for _ in range(200):
         L, B, gamma_G, gamma_H = np.exp(rng.normal(size=4))
         alpha = rng.uniform(0, 1) / L
-        assert lemma_4_4.convex_bound(alpha, L, B, gamma_G, gamma_H) <= lemma_4_4.sharp_bound(alpha, L, B, gamma_G, gamma_H) * (1 + 1e-12)
+        assert lemma_4_4.convex_bound(alpha, L, B, gamma_G, gamma_H) <= lemma_4_4.sharp_bound(
+            alpha, L, B, gamma_G, gamma_H
+        ) * (1 + 1e-12)
 
 
 def test_convex_users_on_a_grid():
@@ -106,7 +109,12 @@ def test_four_over_twenty_seven(L, alpha):
 
 
 # alpha, L, rho, B, tooth, sup |F''| in closed form: L + alpha rho B - alpha L^2/2 - alpha tooth^2
-TEETH = [(1.0, 1.0, 1.0, 1.0, 0.0, 1.5), (1.0, 1.0, 4.0, 1.0, 0.01, 4.4999), (0.5, 2.0, 4.0, 1.0, 0.0, 3.0), (0.5, 1.0, 4.0, 2.0, 0.1, 4.745)]
+TEETH = [
+    (1.0, 1.0, 1.0, 1.0, 0.0, 1.5),
+    (1.0, 1.0, 4.0, 1.0, 0.01, 4.4999),
+    (0.5, 2.0, 4.0, 1.0, 0.0, 3.0),
+    (0.5, 1.0, 4.0, 2.0, 0.1, 4.745),
+]
 
 
 @pytest.mark.parametrize(("alpha", "L", "rho", "B", "tooth", "value"), TEETH)
@@ -151,7 +159,9 @@ def test_convex_smoothness_on_a_grid():
 
 
 def test_one_dimensional_member_on_a_set():
-    """On an interval that ends at w and at what w adapts to, constants read there: no Landau room outside, and the bound still holds."""
+    """On an interval that ends at w and at what w adapts to, constants read there: no Landau room outside, and the
+    bound still holds.
+    """
     rng = np.random.default_rng(9)
     for _ in range(300):
         curve = made_convex(random_piecewise(rng, n_users=1)).curves[0]
@@ -193,5 +203,7 @@ def test_convexity_is_asked_for():
     assert SMOOTH.judge(given(1.0)).outcome == "HOLDS"
     assert "not known to be" in SMOOTH.judge(given([[1.0, 0.0], [0.0, -0.5]])).reason
     constants = {name: pfl.Constant.exact([1.0], "given") for name in ("L", "rho", "B")}
-    functions = pfl.Problem.from_functions(lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants)
+    functions = pfl.Problem.from_functions(
+        lambda w: w[:, 0], np.ones_like, lambda w, v: 0 * v, n_users=1, dim=1, constants=constants
+    )
     assert "Python functions" in SMOOTH.judge(pfl.Instance(functions, 0.1, [[0.0], [1.0]])).reason

@@ -1,4 +1,6 @@
-"""The master inequalities and the linear form against a second implementation, written from their statement in Decimals and fractions."""
+"""The master inequalities and the linear form against a second implementation, written from their statement in Decimals
+and fractions.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,19 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pfl_theory.balls import Ball
-from pfl_theory.claims import master
-from pfl_theory.claims.master import BIAS_AT_FULL, CERTIFIED, Terms, bound_i, bound_ii, bound_r1, growth, linear, linear_constants_of_root
+from pfl_theory.rigour.balls import Ball
+from pfl_theory.theory import master
+from pfl_theory.theory.master import (
+    BIAS_AT_FULL,
+    CERTIFIED,
+    Terms,
+    bound_i,
+    bound_ii,
+    bound_r1,
+    growth,
+    linear,
+    linear_constants_of_root,
+)
 
 DIGITS = 50
 
@@ -60,7 +72,9 @@ def slow_growth(x, t):
     return Slow(of(P / (x * t) - 1), nu, N2[t] / (x * x * t), P, N2[t])
 
 
-@pytest.mark.parametrize(("x", "tau"), [(1e-9, 10), (0.1, 1), (1 / 3, 2), (0.0125, 8), (0.03, 33), (1e-300, 3), (0.45, 2), (2.0, 4)])
+@pytest.mark.parametrize(
+    ("x", "tau"), [(1e-9, 10), (0.1, 1), (1 / 3, 2), (0.0125, 8), (0.03, 33), (1e-300, 3), (0.45, 2), (2.0, 4)]
+)
 def test_growth_encloses_the_definitions(x, tau):
     """x = 1e-9, tau = 10: P_t/(x t) - 1 in floats is 18-fold off."""
     found = growth(Ball(x), tau)
@@ -97,7 +111,9 @@ def test_growth_of_an_interval_encloses_its_ends_and_its_inside(x, tau):
 @pytest.mark.parametrize("s", [0.01, 0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("tau", [1, 2, 3, 8, 64, 512])
 def test_growth_obeys_the_bounds_of_line_4(s, tau):
-    """(1 + psi) <= 1/(1 - s/2), psi <= (1 - 1/tau) s/(2 (1 - s/3)), kap^2 <= 1/(1 - s), nu^2 <= x^2 (tau - 1)/(2 (1 - s)); nondecreasing in t."""
+    """(1 + psi) <= 1/(1 - s/2), psi <= (1 - 1/tau) s/(2 (1 - s/3)), kap^2 <= 1/(1 - s), nu^2 <= x^2 (tau - 1)/(2 (1 -
+    s)); nondecreasing in t.
+    """
     g = growth(Ball(s / tau), tau)
     x, room = s / tau, 1 + 1e-12  # far above the radii
     assert float(g.psi.lower[-1]) <= (1 - 1 / tau) * s / (2 * (1 - s / 3)) * room
@@ -150,7 +166,13 @@ class Second:
     def gap(self, X):
         """Right minus left side of (M-i)."""
         s, Y = self.s, self.Y(self.tau, X)
-        return self.Phi + (1 - s) * X * Y + s / 2 * Y**2 + s / 2 * (self.p * (self.gamma + Y) ** 2 + self.own(self.tau)) - (1 - s / 2) * X**2
+        return (
+            self.Phi
+            + (1 - s) * X * Y
+            + s / 2 * Y**2
+            + s / 2 * (self.p * (self.gamma + Y) ** 2 + self.own(self.tau))
+            - (1 - s / 2) * X**2
+        )
 
     def gap_r1(self, M, n):
         """Right minus left side of (M-r1)."""
@@ -256,7 +278,9 @@ def test_bounds_in_trajectory_form(seed):
     ],
 )
 def test_the_right_end_is_found_where_the_excess_is_negative_at_the_terms_own_size(s, tau, Phi, gamma2, v2, b2):
-    """Large s and Phi < 0: all admissible X lie above sqrt(max |term|), where a search that stops at the first negative value goes wrong."""
+    """Large s and Phi < 0: all admissible X lie above sqrt(max |term|), where a search that stops at the first negative
+    value goes wrong.
+    """
     terms = some_terms(x=s / tau, tau=tau, m=6, p=1.0, Phi=Phi, gamma2=gamma2, v2=v2, b2=b2)
     slow = Second(terms)
     assert slow.gap(exact(max(-Phi, gamma2, v2, b2)).sqrt()) < 0
@@ -274,17 +298,23 @@ def test_terms_that_no_run_can_have_leave_little():
 def test_terms_known_to_an_interval_only():
     """The bound at interval terms encloses those at their ends, Phi around 0 included."""
     terms = some_terms(x=0.03, tau=3, m=2, p=0.25, Phi=1.0, gamma2=2.0, v2=3.0, b2=0.5)
-    wide = terms._replace(Phi=Ball(1.0, 1e-3), gamma2=Ball(2.0, 1e-3), v2=Ball(3.0, 1e-3), b2=Ball(0.5, 1e-3), p=Ball(0.25, 1e-4))
+    wide = terms._replace(
+        Phi=Ball(1.0, 1e-3), gamma2=Ball(2.0, 1e-3), v2=Ball(3.0, 1e-3), b2=Ball(0.5, 1e-3), p=Ball(0.25, 1e-4)
+    )
     one, two = bound_i(wide), bound_ii(wide)
     for sign in (-0.999, 0.0, 0.999):
-        moved = terms._replace(**{k: Ball(float(getattr(terms, k).mid) + sign * 1e-3) for k in ("Phi", "gamma2", "v2", "b2")})
+        moved = terms._replace(
+            **{k: Ball(float(getattr(terms, k).mid) + sign * 1e-3) for k in ("Phi", "gamma2", "v2", "b2")}
+        )
         slow = Second(moved)
         X = slow.root(slow.gap)
         assert inside(one, X * X)
         assert inside(two, slow.second_bound(X))
     nothing = some_terms(x=0.1, tau=1)._replace(Phi=Ball(0.0, 1e-9))
     top = 1e-9 / (1 - 0.05)
-    most = 2 * 4 * top  # it must fall below what is sure at 0, which is -Phi's radius; and the search doubles its width, in X
+    most = (
+        2 * 4 * top
+    )  # it must fall below what is sure at 0, which is -Phi's radius; and the search doubles its width, in X
     assert top <= float(bound_i(nothing).upper) <= most
     assert top <= float(bound_r1(nothing, 2).upper) <= most
 
@@ -342,9 +372,13 @@ def test_linear_constants_at_one_tenth(theta, statement):
 
 
 @pytest.mark.parametrize("statement", ["i", "ii"])
-@pytest.mark.parametrize(("theta", "limits"), [(1.0, (2, 1, 2, 1, 1, 2)), (0.5, (4 / 3, 2 / 3, 8 / 3, 4 / 3, 2 / 3, 8 / 3))])
+@pytest.mark.parametrize(
+    ("theta", "limits"), [(1.0, (2, 1, 2, 1, 1, 2)), (0.5, (4 / 3, 2 / 3, 8 / 3, 4 / 3, 2 / 3, 8 / 3))]
+)
 def test_linear_constants_as_steps_vanish(statement, theta, limits):
-    for ball, limit in zip(linear_constants_of_root(Ball(0.0), Ball(1.0), Ball(1.0), theta, statement), limits, strict=True):
+    for ball, limit in zip(
+        linear_constants_of_root(Ball(0.0), Ball(1.0), Ball(1.0), theta, statement), limits, strict=True
+    ):
         assert float(ball) == pytest.approx(limit, rel=1e-14)
         assert float(ball.rad) < 1e-13
 
@@ -399,7 +433,9 @@ def test_linear_constants_enclose_the_formulas(theta, statement):
 
 
 def test_another_choice_of_youngs_parameter():
-    """theta = sqrt(s), no bias (weights 1/2, 0, 1/2; c4 is not looked at), s = 1e-4: c0 near 1, c1 and c3 near 1/2, the drift pays."""
+    """theta = sqrt(s), no bias (weights 1/2, 0, 1/2; c4 is not looked at), s = 1e-4: c0 near 1, c1 and c3 near 1/2, the
+    drift pays.
+    """
     found = slow_linear_constants(1e-4, 1.0, 1.0, 1e-2, "ii", ("0.5", "1e-9", "0.5"))
     for value, printed in zip(found[:5], (1.010102, 0.520304, 50.510326, 25.254321, 0.516869), strict=True):
         assert float(value) == pytest.approx(printed, abs=0.51e-6)
@@ -418,7 +454,9 @@ def cells():
 
 @pytest.mark.parametrize(("theta", "statement"), CERTIFIED)
 def test_certified_constants_hold_for_every_step(theta, statement):
-    """On every cell of sqrt(s), at p = 1/m = 1, the upper end lies below the table; the supremum is within 2 % of it."""
+    """On every cell of sqrt(s), at p = 1/m = 1, the upper end lies below the table; the supremum is within 2 % of
+    it.
+    """
     found = linear_constants_of_root(cells(), Ball(1.0), Ball(1.0), theta, statement)
     for ball, top in zip(found, CERTIFIED[theta, statement], strict=True):
         assert ball.shape == (CELLS,)
@@ -442,7 +480,9 @@ def test_certified_constants_hold_for_every_participation(theta, statement):
 def test_linear_constants_increase_in_participation_and_one_over_m(theta, statement):
     grid = np.linspace(0.0, 1.0, 11)
     z = np.linspace(0.0, math.sqrt(0.1), 40)
-    found = linear_constants_of_root(Ball(z[:, None, None]), Ball(grid[None, :, None]), Ball(grid[None, None, :]), theta, statement)
+    found = linear_constants_of_root(
+        Ball(z[:, None, None]), Ball(grid[None, :, None]), Ball(grid[None, None, :]), theta, statement
+    )
     for ball in found:
         values = np.broadcast_to(ball.mid, (40, 11, 11))
         for axis in (1, 2):
@@ -481,7 +521,9 @@ def test_the_linear_form_by_hand():
 
 
 def test_weights_of_proposition_3():
-    """Weights 0.37, 0.574 and 0.056 on gamma, b and v at s = 1/10, P_rms^2 <= (s^2/3)/(1 - s/2)^2, N_rms^2 <= x^2 (tau - 1)/(2 (1 - s))."""
+    """Weights 0.37, 0.574 and 0.056 on gamma, b and v at s = 1/10, P_rms^2 <= (s^2/3)/(1 - s/2)^2, N_rms^2 <= x^2 (tau
+    - 1)/(2 (1 - s)).
+    """
     weights = {"gamma": Fr(370, 1000), "b": Fr(574, 1000), "v": Fr(56, 1000)}
     assert sum(weights.values()) == 1
     s = Fr(1, 10)
@@ -502,13 +544,17 @@ def test_weights_of_proposition_3():
 def test_root_mean_squares_of_growth_obey_their_bounds(tau):
     for s in (0.01, 0.1, 0.5):
         g = growth(Ball(s / tau), tau)
-        assert float((g.P * g.P).sum().lower) / tau <= s * s / 3 * (1 - 1 / tau) * (1 - 1 / (2 * tau)) / (1 - s / 2) ** 2 * (1 + 1e-12)
+        assert float((g.P * g.P).sum().lower) / tau <= s * s / 3 * (1 - 1 / tau) * (1 - 1 / (2 * tau)) / (
+            1 - s / 2
+        ) ** 2 * (1 + 1e-12)
         assert float(g.N2.sum().lower) / tau <= (s / tau) ** 2 * (tau - 1) / (2 * (1 - s)) * (1 + 1e-12)
 
 
 def test_full_participation_by_hand():
     terms = some_terms(x=0.02, tau=4, m=3, Phi=2.0, gamma2=5.0, v2=7.0, b2=11.0)
-    assert float(master.full_participation(terms)) == pytest.approx(2 * 2 + 0.02 * 7 + 4e-4 * 12 * 5 + 1.961 * 11, rel=1e-14)
+    assert float(master.full_participation(terms)) == pytest.approx(
+        2 * 2 + 0.02 * 7 + 4e-4 * 12 * 5 + 1.961 * 11, rel=1e-14
+    )
 
 
 # --- the equality at tau = 1 ---
@@ -516,7 +562,9 @@ def test_full_participation_by_hand():
 
 @pytest.mark.parametrize("seed", range(25))
 def test_one_local_step_without_bias_is_an_equality(seed):
-    """f_i'' = L for all, tau = 1: (1 - s/2) X^2 = Phi + (s/2)(p gamma^2 + v^2/m), by recursion of E w and Var w in fractions."""
+    """f_i'' = L for all, tau = 1: (1 - s/2) X^2 = Phi + (s/2)(p gamma^2 + v^2/m), by recursion of E w and Var w in
+    fractions.
+    """
     rng = np.random.default_rng(400 + seed)
     n = int(rng.integers(2, 6))
     m, K, L = int(rng.integers(1, n + 1)), int(rng.integers(1, 12)), Fr(int(rng.integers(1, 5)), 2)

@@ -1,4 +1,6 @@
-"""Exact expectations: test values in fractions, enumeration, the algorithm itself by Monte Carlo, and the backward operator."""
+"""Exact expectations: test values in fractions, enumeration, the algorithm itself by Monte Carlo, and the backward
+operator.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,15 @@ import numpy as np
 import pytest
 
 import pfl_theory as pfl
-from pfl_theory.algorithms.moments import QuadraticUsers, backward, quadratic_moments, quadratic_users, recursion, stationary
 from pfl_theory.errors import InputError
+from pfl_theory.expectations.quadratics import (
+    QuadraticUsers,
+    backward,
+    quadratic_moments,
+    quadratic_users,
+    recursion,
+    stationary,
+)
 
 
 def fractions(values, shape):
@@ -32,7 +41,9 @@ def the_example():
 
 
 def as_floats(users):
-    return QuadraticUsers(*(np.asarray(part, dtype=np.float64) for part in (users.A, users.c, users.inner, users.outer)))
+    return QuadraticUsers(
+        *(np.asarray(part, dtype=np.float64) for part in (users.A, users.c, users.inner, users.outer))
+    )
 
 
 def test_values_come_out_as_the_very_fractions():
@@ -44,7 +55,9 @@ def test_values_come_out_as_the_very_fractions():
     assert found.meta_gradient[1] == Fr(193213683338233, 1484340697497600)
     assert float(found.local_gradient[1, 1]) == pytest.approx(0.107293203397471, abs=1e-15)
     assert float(found.meta_gradient[2]) == pytest.approx(0.0892250262897294, abs=1e-15)
-    mean, cov, norm = stationary(as_floats(the_example()), pfl.PerFedAvg(alpha=0.25, beta=0.2, local_steps=2, participation=2))
+    mean, cov, norm = stationary(
+        as_floats(the_example()), pfl.PerFedAvg(alpha=0.25, beta=0.2, local_steps=2, participation=2)
+    )
     assert mean[0] == pytest.approx(21407 / 225119, rel=1e-12)
     assert cov[0, 0] == pytest.approx(0.0261358968982091, rel=1e-12)
     assert norm == pytest.approx(0.00606860041981274, rel=1e-12)
@@ -89,7 +102,7 @@ def random_users(rng, n, d, noise=0.3):
 
 
 def test_kept_matrices_and_the_sum_over_users_agree(monkeypatch):
-    from pfl_theory.algorithms import moments
+    from pfl_theory.expectations import quadratics as moments
 
     users = random_users(np.random.default_rng(0), 7, 3)
     algorithm = pfl.PerFedAvg(alpha=0.2, beta=0.1, local_steps=3, participation=2)
@@ -103,9 +116,29 @@ def test_kept_matrices_and_the_sum_over_users_agree(monkeypatch):
 @pytest.mark.parametrize(
     "algorithm",
     [
-        pfl.PerFedAvg(alpha=0.3, beta=0.2, local_steps=3, participation=2, batch_inner=1, batch_outer=2, batch_hessian=1),
-        pfl.PerFedAvg(alpha=0.3, beta=0.2, local_steps=2, participation=3, batch_inner=2, batch_outer=1, variant="first-order", replace=False),
-        pfl.PerFedAvg(alpha=0.3, beta=0.2, local_steps=2, participation=2, batch_inner=1, batch_outer=1, variant="hessian-free", delta=0.5),
+        pfl.PerFedAvg(
+            alpha=0.3, beta=0.2, local_steps=3, participation=2, batch_inner=1, batch_outer=2, batch_hessian=1
+        ),
+        pfl.PerFedAvg(
+            alpha=0.3,
+            beta=0.2,
+            local_steps=2,
+            participation=3,
+            batch_inner=2,
+            batch_outer=1,
+            variant="first-order",
+            replace=False,
+        ),
+        pfl.PerFedAvg(
+            alpha=0.3,
+            beta=0.2,
+            local_steps=2,
+            participation=2,
+            batch_inner=1,
+            batch_outer=1,
+            variant="hessian-free",
+            delta=0.5,
+        ),
         pfl.FedAvg(beta=0.3, local_steps=4, participation=1, batch=1),
     ],
     ids=["exact", "first-order", "hessian-free", "FedAvg"],
@@ -133,14 +166,25 @@ def test_the_algorithm_itself_agrees(algorithm):
 def log_cosh_users():
     centres = np.array([-1.0, 0.25, 1.5])[:, None]
     return pfl.Problem.from_functions(
-        lambda w: np.log(np.cosh(w - centres)).sum(1), lambda w: np.tanh(w - centres), lambda w, v: v / np.cosh(w - centres) ** 2, n_users=3, dim=1
+        lambda w: np.log(np.cosh(w - centres)).sum(1),
+        lambda w: np.tanh(w - centres),
+        lambda w, v: v / np.cosh(w - centres) ** 2,
+        n_users=3,
+        dim=1,
     )
 
 
 def test_backward_operator_reaches_its_values():
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=0.4, local_steps=3, participation=2)
     found = backward(log_cosh_users(), algorithm, rounds=61, w0=1.2, interval=(-1.0, 1.5))
-    expected = {0: 0.126266134271, 1: 0.0483882553834, 2: 0.0233268971658, 5: 0.0129942241642, 20: 0.0127313470751, 60: 0.0127313470727}
+    expected = {
+        0: 0.126266134271,
+        1: 0.0483882553834,
+        2: 0.0233268971658,
+        5: 0.0129942241642,
+        20: 0.0127313470751,
+        60: 0.0127313470727,
+    }
     for k, value in expected.items():
         assert found.values[k] == pytest.approx(value, abs=1e-12)
     assert found.lower[20] <= found.values[60] <= found.upper[20]
@@ -166,15 +210,26 @@ def test_backward_operator_equals_all_sequences_of_subsets():
         ends = [paths(w)[-1, list(s)].mean() for w in ends for s in subsets]
     for w in ends:
         path = paths(w)
-        total += np.mean([problem.meta_gradient(np.array([path[t, list(s)].mean()]), alpha).mean() ** 2 for s in subsets for t in range(tau)])
-    assert total / len(ends) == pytest.approx(backward(problem, algorithm, rounds=5, w0=1.2, interval=(-1.0, 1.5)).values[4], abs=1e-12)
+        total += np.mean(
+            [
+                problem.meta_gradient(np.array([path[t, list(s)].mean()]), alpha).mean() ** 2
+                for s in subsets
+                for t in range(tau)
+            ]
+        )
+    assert total / len(ends) == pytest.approx(
+        backward(problem, algorithm, rounds=5, w0=1.2, interval=(-1.0, 1.5)).values[4], abs=1e-12
+    )
 
 
 def test_backward_operator_against_the_algorithm():
     """Runs of the library's own rounds on the functions: the fifth round's average over local steps."""
     problem, algorithm = log_cosh_users(), pfl.PerFedAvg(alpha=0.5, beta=0.4, local_steps=3, participation=2)
     exact = backward(problem, algorithm, rounds=5, w0=1.2, interval=(-1.0, 1.5)).values[4]
-    runs = [pfl.run(algorithm, problem, rounds=5, w0=[1.2], seed=s, record="local_gradient").records["local_gradient_norm2"] for s in range(600)]
+    runs = [
+        pfl.run(algorithm, problem, rounds=5, w0=[1.2], seed=s, record="local_gradient").records["local_gradient_norm2"]
+        for s in range(600)
+    ]
     found = np.array([r[4].mean() for r in runs])
     assert abs(found.mean() - exact) <= 4.5 * found.std() / np.sqrt(len(found))
 
@@ -191,6 +246,12 @@ def test_bad_input_is_refused():
     with pytest.raises(InputError, match="does not contract"):
         stationary(quadratic_users(quadratic, pfl.FedAvg(beta=3.0)), pfl.FedAvg(beta=3.0))
     with pytest.raises(InputError, match="leaves"):
-        backward(log_cosh_users(), pfl.FedAvg(beta=0.4, local_steps=3, participation=1), rounds=3, w0=0.1, interval=(0.0, 0.5))
+        backward(
+            log_cosh_users(),
+            pfl.FedAvg(beta=0.4, local_steps=3, participation=1),
+            rounds=3,
+            w0=0.1,
+            interval=(0.0, 0.5),
+        )
     with pytest.raises(InputError, match="batches"):
         backward(log_cosh_users(), pfl.FedAvg(beta=0.4, batch=2), rounds=3, w0=0.1, interval=(-1.0, 1.5))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import pfl_theory as pfl
-from pfl_theory.algorithms import monte_carlo
-from pfl_theory.algorithms.monte_carlo import SIDE, quadratic_monte_carlo
-from pfl_theory.algorithms.random import stream_key
 from pfl_theory.errors import InputError
+from pfl_theory.expectations import monte_carlo
+from pfl_theory.expectations.monte_carlo import SIDE, quadratic_monte_carlo
+from pfl_theory.kernels.philox import stream_key
 from tests.reference.draws import key_of, philox
 
 VARIANTS = ("exact", "first-order", "hessian-free")
@@ -53,7 +53,12 @@ def loops(algorithm, a, c, run, rounds, noise, w):
 
 
 @pytest.mark.parametrize(
-    "algorithm", [*(pfl.PerFedAvg(0.3, 0.2, 3, 0.5, variant=v) for v in VARIANTS), pfl.FedAvg(0.2, 3, 0.5), pfl.PerFedAvg(0.3, 0.2, 2)]
+    "algorithm",
+    [
+        *(pfl.PerFedAvg(0.3, 0.2, 3, 0.5, variant=v) for v in VARIANTS),
+        pfl.FedAvg(0.2, 3, 0.5),
+        pfl.PerFedAvg(0.3, 0.2, 2),
+    ],
 )
 def test_equals_loops(algorithm):
     a, c = np.array([1.0, 0.5, 2.0, 1.5, 0.7, 1.1]), np.array([0.0, 1.0, -0.5, 2.0, -1.0, 0.3])
@@ -68,7 +73,15 @@ def test_equals_the_exact_moments_for_equal_curvatures():
     n, m, tau, alpha, beta, rounds = 6, 3, 4, 0.25, 0.3, 12
     c = np.array([-1.0, 0.5, 0.25, 2.0, -2.0, 0.25])
     s_in, s_out = 0.5, 0.4
-    found = quadratic_monte_carlo(pfl.PerFedAvg(alpha, beta, tau, m / n), np.ones(n), c, runs=40_000, rounds=rounds, noise=(s_in, s_out, 0.0), w0=3.0)
+    found = quadratic_monte_carlo(
+        pfl.PerFedAvg(alpha, beta, tau, m / n),
+        np.ones(n),
+        c,
+        runs=40_000,
+        rounds=rounds,
+        noise=(s_in, s_out, 0.0),
+        w0=3.0,
+    )
     lam, p = (1 - alpha) ** 2, (n - m) / (m * (n - 1))
     q, q1 = (1 - beta * lam) ** tau, 1 - beta * lam
     noise = (1 - alpha) ** 2 * (s_out**2 + alpha**2 * s_in**2)

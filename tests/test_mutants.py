@@ -1,7 +1,9 @@
-"""Ways in which public codes of Per-FedAvg differ from Algorithm 1, each made again here: the library agrees with Algorithm 1 and with none of them.
+"""Ways in which public codes of Per-FedAvg differ from Algorithm 1, each made again here: the library agrees with
+Algorithm 1 and with none of them.
 
-The numbers M1 .. M27 are those of docs/theory.md. Two fixtures with three batches a step: cubics with noise (HF equals exact there), which go through
-the library's route for functions, and logistic regression on rows, which goes through its kernels.
+The numbers M1 .. M27 are those of docs/theory.md. Two fixtures with three batches a step: cubics with noise (HF equals
+exact there), which go through the library's route for functions, and logistic regression on rows, which goes through
+its kernels.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ N, DRAWN, SIZES = 3, 2, (3, 2, 4)  # users, users a round, batch sizes D, D', D'
 
 
 class Cubics:
-    """f_i(w) = sum_j a_ij w_j^3 / 6 + <w, S_i w> / 2 + <b_i, w>; a datum adds <xi, w> + <w, Xi w> / 2 with random xi and symmetric Xi."""
+    """f_i(w) = sum_j a_ij w_j^3 / 6 + <w, S_i w> / 2 + <b_i, w>; a datum adds <xi, w> + <w, Xi w> / 2 with random xi
+    and symmetric Xi.
+    """
 
     rows = (4, 8, 12)  # pretended numbers of rows, for the sample-weighted mutant
     dim = 2
@@ -74,7 +78,9 @@ class Rows:
     def __init__(self, loss=None, rows=(4, 8, 12)):
         rng, self.rows = np.random.default_rng(2), rows
         self.loss = loss or Logistic(nonconvex=0.3)
-        self.fed = Federation.from_arrays([2 * rng.normal(size=(m, 3)) for m in rows], [rng.integers(0, 2, m) for m in rows])
+        self.fed = Federation.from_arrays(
+            [2 * rng.normal(size=(m, 3)) for m in rows], [rng.integers(0, 2, m) for m in rows]
+        )
         self.twin, self.data, self.w0 = twin_of(self.loss), users_of(self.fed), np.array([0.5, -0.4, 0.2])
 
     def problem(self):
@@ -198,7 +204,15 @@ def library(f, variant="exact"):
     if variant == "FedAvg":
         algorithm = FedAvg(**common, batch=SIZES[1])
     else:
-        algorithm = PerFedAvg(ALPHA, **common, batch_inner=SIZES[0], batch_outer=SIZES[1], batch_hessian=SIZES[2], variant=variant, delta=DELTA)
+        algorithm = PerFedAvg(
+            ALPHA,
+            **common,
+            batch_inner=SIZES[0],
+            batch_outer=SIZES[1],
+            batch_hessian=SIZES[2],
+            variant=variant,
+            delta=DELTA,
+        )
     return run(algorithm, f.problem(), rounds=ROUNDS, w0=f.w0, seed=SEED).w
 
 
@@ -254,7 +268,8 @@ def test_beta_zero_is_refused_and_not_replaced():
         PerFedAvg(ALPHA, 0.0)
 
 
-# -- mutants that are none, where a structure makes them equal ----------------------------------------------------------------
+# -- mutants that are none, where a structure makes them equal
+# ----------------------------------------------------------------
 
 
 def test_hessian_batches_do_not_matter_where_all_batches_share_one_hessian():
@@ -267,9 +282,12 @@ def test_hessian_batches_do_not_matter_where_all_batches_share_one_hessian():
 
 def test_first_order_is_exact_for_linear_losses():
     b = np.random.default_rng(0).normal(size=(N, 2))
-    problem = Problem.from_functions(lambda w: (b * w).sum(1), lambda w: np.broadcast_to(b, w.shape), lambda w, v: 0 * v, n_users=N, dim=2)
+    problem = Problem.from_functions(
+        lambda w: (b * w).sum(1), lambda w: np.broadcast_to(b, w.shape), lambda w, v: 0 * v, n_users=N, dim=2
+    )
     results = [
-        run(PerFedAvg(ALPHA, BETA, TAU, participation=DRAWN, variant=v), problem, rounds=ROUNDS, seed=SEED).w for v in ("exact", "first-order")
+        run(PerFedAvg(ALPHA, BETA, TAU, participation=DRAWN, variant=v), problem, rounds=ROUNDS, seed=SEED).w
+        for v in ("exact", "first-order")
     ]
     assert np.array_equal(*results)
 
@@ -281,12 +299,15 @@ def test_sample_weights_do_not_matter_where_sizes_are_equal():
 
 def test_batches_of_all_rows_make_all_batches_equal():
     f = Rows(rows=(4, 4, 4))
-    everything = PerFedAvg(ALPHA, BETA, TAU, participation=DRAWN, batch_inner=4, batch_outer=4, batch_hessian=4, replace=False)
+    everything = PerFedAvg(
+        ALPHA, BETA, TAU, participation=DRAWN, batch_inner=4, batch_outer=4, batch_hessian=4, replace=False
+    )
     exact = PerFedAvg(ALPHA, BETA, TAU, participation=DRAWN)
     assert distance(*(run(a, f.problem(), rounds=ROUNDS, w0=f.w0, seed=SEED).w for a in (everything, exact))) < 1e-12
 
 
-# -- evaluation ------------------------------------------------------------------------------------------------------------------
+# -- evaluation
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -296,7 +317,9 @@ def scored():
 
     def fed(sizes, noise):
         x = [rng.normal(size=(m, 3)) for m in sizes]
-        return Federation.from_arrays(x, [(u @ [1.0, -1.0, i - 1.0] + noise * rng.normal(size=len(u)) > 0).astype(int) for i, u in enumerate(x)])
+        return Federation.from_arrays(
+            x, [(u @ [1.0, -1.0, i - 1.0] + noise * rng.normal(size=len(u)) > 0).astype(int) for i, u in enumerate(x)]
+        )
 
     return Problem(Logistic(), fed((9, 5, 14), 0.5)), Problem(Logistic(), fed((30, 4, 11), 2.0))
 
@@ -321,7 +344,8 @@ def evaluation(train_on, test, w, mutant="", alpha=1.5):
         if mutant == "M27":  # summed batch means (batches of 2)
             x, y, _ = held
             losses[-1] = sum(
-                twin.value(personal, i, x[b : b + 2], y[b : b + 2], np.full(len(y[b : b + 2]), 1 / len(y[b : b + 2]))) for b in range(0, len(y), 2)
+                twin.value(personal, i, x[b : b + 2], y[b : b + 2], np.full(len(y[b : b + 2]), 1 / len(y[b : b + 2])))
+                for b in range(0, len(y), 2)
             )
     sizes = [len(held[1]) for held in scores] if mutant == "M26" else None
     return {

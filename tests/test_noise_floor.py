@@ -1,4 +1,6 @@
-"""Sampling noise of W1: the floor, the permutation p-value, the interval for the laws, and lower bounds that cost less."""
+"""Sampling noise of W1: the floor, the permutation p-value, the interval for the laws, and lower bounds that cost
+less.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_statistic_is_the_average_over_pairs_of_exact_distances():
 def test_p_value_is_valid_where_users_do_not_differ_and_small_where_they_do():
     """Under the null P(p <= a) <= a: judged on 150 federations, four standard errors allowed."""
     rng = np.random.default_rng(1)
-    values = np.array([noise_floor(users(rng, (0, 0, 0), m=6), m=6, permutations=19, seed=k).p_value for k in range(150)])
+    values = np.array(
+        [noise_floor(users(rng, (0, 0, 0), m=6), m=6, permutations=19, seed=k).p_value for k in range(150)]
+    )
     for a in (0.1, 0.25, 0.5):
         assert (values <= a).mean() <= a + 4 * math.sqrt(a * (1 - a) / len(values))
     assert values.std() > 0.2  # and it does not sit at one end
@@ -74,7 +78,12 @@ def test_the_floor_falls_with_m_and_depends_on_nothing_else():
         (lambda f: noise_floor(f, m=1), "m >= 2"),
         (lambda f: noise_floor(f.select([0]), m=5), "at least two"),
         (lambda f: noise_floor(f, m=5, within_labels=True), "needs labels"),
-        (lambda f: noise_floor(Federation.from_arrays([[0.0, 1.0], [2.0, 3.0]], sample_weight=[[0.4, 0.6], [0.5, 0.5]]), m=2), "unequal weights"),
+        (
+            lambda f: noise_floor(
+                Federation.from_arrays([[0.0, 1.0], [2.0, 3.0]], sample_weight=[[0.4, 0.6], [0.5, 0.5]]), m=2
+            ),
+            "unequal weights",
+        ),
         (lambda f: population_interval(f[0], f[1], diameter=-1.0), "diameter"),
         (lambda f: population_interval(f[0], f[1], diameter=9.0, level=1.0), "level"),
         (lambda f: lower_bounds(f[0], f[1], sweeps=0), "sweeps"),
@@ -87,7 +96,9 @@ def test_bad_input(call, message):
 
 
 def test_population_interval_covers():
-    """Two uniform laws on [0, 1] and [0.3, 1.3]: W1 = 0.3. At 90 % the interval may miss one in ten; it is conservative."""
+    """Two uniform laws on [0, 1] and [0.3, 1.3]: W1 = 0.3. At 90 % the interval may miss one in ten; it is
+    conservative.
+    """
     rng = np.random.default_rng(4)
     misses = 0
     for k in range(60):
@@ -137,7 +148,11 @@ def test_the_mean_over_directions_is_close_to_its_bound():
     slices = []
     for theta in np.random.default_rng(6).normal(size=(4000, 3)):
         theta /= np.linalg.norm(theta)
-        slices.append(wasserstein(Measure(p.points @ theta, weights=p.weights), Measure(q.points @ theta, weights=q.weights)).upper)
+        slices.append(
+            wasserstein(
+                Measure(p.points @ theta, weights=p.weights), Measure(q.points @ theta, weights=q.weights)
+            ).upper
+        )
     assert found["sliced"] == pytest.approx(np.mean(slices) / 0.5, rel=0.03)  # E|theta_1| = 1/2 in three dimensions
 
 
@@ -161,7 +176,10 @@ def test_floor_over_all_deals_by_enumeration():
     """Two users of two rows: the deals are uniform over all of them."""
     x = np.array([0.0, 1.0, 3.0, 7.0])
     fed = Federation.from_arrays([x[:2], x[2:]], law="sample")
-    every = [wasserstein(Measure(x[list(s)]), Measure(x[[k for k in range(4) if k not in s]])).upper for s in itertools.combinations(range(4), 2)]
+    every = [
+        wasserstein(Measure(x[list(s)]), Measure(x[[k for k in range(4) if k not in s]])).upper
+        for s in itertools.combinations(range(4), 2)
+    ]
     found = noise_floor(fed, m=2, permutations=999)
     assert found.floor == pytest.approx(np.mean(every), rel=0.05)
     assert set(np.round(found.deals, 9)) == set(np.round(np.array(every) ** 2 / 4, 9))

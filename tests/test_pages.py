@@ -1,4 +1,6 @@
-"""One page a statement: what stands on it, that the committed ones are what the generator makes, and bad input in a line."""
+"""One page a statement: what stands on it, that the committed ones are what the generator makes, and bad input in a
+line.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ import pytest
 
 from pfl_theory import cli, pages
 from pfl_theory.claims import all_claims, get, names
-from pfl_theory.claims.table import COLUMNS, command
 from pfl_theory.errors import InputError
+from pfl_theory.judging.table import COLUMNS, command
 
 ROOT = Path(__file__).parent.parent
 ALL = all_claims()
@@ -20,13 +22,30 @@ ALL = all_claims()
 
 def row(claim, *, case="witness", control=False, scale="full", **other):
     """A row as the table of verdicts has it, as text."""
-    made = dict.fromkeys(COLUMNS, "") | {"claim": claim.name, "version": claim.version, "form": claim.form, "instance": f"{case} | of a test"}
-    made |= {"scope": "points", "scale": scale, "control": "0.99" if control else "1.0", "command": command(claim, case, control=control)}
-    made |= {"expected": claim.expected, "outcome": claim.expected, "ratio": repr(float(claim.known_ratio)), "reason": "attained: a | b."}
+    made = dict.fromkeys(COLUMNS, "") | {
+        "claim": claim.name,
+        "version": claim.version,
+        "form": claim.form,
+        "instance": f"{case} | of a test",
+    }
+    made |= {
+        "scope": "points",
+        "scale": scale,
+        "control": "0.99" if control else "1.0",
+        "command": command(claim, case, control=control),
+    }
+    made |= {
+        "expected": claim.expected,
+        "outcome": claim.expected,
+        "ratio": repr(float(claim.known_ratio)),
+        "reason": "attained: a | b.",
+    }
     return made | other
 
 
-ROWS = [line for claim in ALL for line in (row(claim), row(claim, control=True, expected="VIOLATED", outcome="VIOLATED"))]
+ROWS = [
+    line for claim in ALL for line in (row(claim), row(claim, control=True, expected="VIOLATED", outcome="VIOLATED"))
+]
 MADE = pages.all_pages(ALL, ROWS)
 
 
@@ -56,7 +75,12 @@ def test_one_page_a_statement_and_an_index():
 def test_a_form_has_all_that_is_known_of_it(claim):
     text = pages.section(claim, ROWS)
     assert text in MADE[f"{claim.name}.md"]
-    for part in (pages.heading(claim), pages.escaped(claim.title), pages.escaped(claim.statement), pages.linked(pages.escaped(claim.source))):
+    for part in (
+        pages.heading(claim),
+        pages.escaped(claim.title),
+        pages.escaped(claim.statement),
+        pages.linked(pages.escaped(claim.source)),
+    ):
         assert part in text
     for hypothesis in claim.hypotheses:
         assert pages.escaped(hypothesis.text) in text
@@ -101,8 +125,13 @@ def test_an_outcome_that_is_not_expected_says_so():
 
 
 def test_digits_tell_sides_apart():
-    assert pages.shortened("left side at least 1.00000025, right side at most 1.00000012.") == "1.00000025 > 1.00000012."
-    assert pages.shortened("left side at least 2e-09, right side at most 1.23456789e-09. Judged twice.") == "2e-09 > 1.23457e-09. Judged twice."
+    assert (
+        pages.shortened("left side at least 1.00000025, right side at most 1.00000012.") == "1.00000025 > 1.00000012."
+    )
+    assert (
+        pages.shortened("left side at least 2e-09, right side at most 1.23456789e-09. Judged twice.")
+        == "2e-09 > 1.23457e-09. Judged twice."
+    )
     assert pages.shortened("word " * 100).endswith("word ...")
 
 
@@ -110,7 +139,10 @@ def test_digits_tell_sides_apart():
 
 
 def test_front_table_says_what_became_of_the_transcribed_statement():
-    lines = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in pages.front_table(ALL, ROWS).splitlines()[2:]}
+    lines = {
+        line.split(" | ")[0].removeprefix("| "): line.split(" | ")
+        for line in pages.front_table(ALL, ROWS).splitlines()[2:]
+    }
     assert list(lines) == pages.ordered(ALL)
     assert lines["lemma-4.2"][1:3] == ["holds: 4 L + alpha rho B", "0.995 reached"]
     assert lines["hessian-free-error"][2] == "0.5 reached"
@@ -124,7 +156,9 @@ def test_front_table_says_what_became_of_the_transcribed_statement():
 def test_what_is_said_to_be_reached_is_reached():
     claim = get("theorem-4.5-full")
     assert pages.how_tight([claim], []) == "O(1) >= 3.99 needed"  # 3.996
-    worse = row(claim, case="no-noise", ratio="5000.0", lhs_lower="4096.7", rhs_upper="1.0")  # 5000 is the middle of an interval
+    worse = row(
+        claim, case="no-noise", ratio="5000.0", lhs_lower="4096.7", rhs_upper="1.0"
+    )  # 5000 is the middle of an interval
     assert pages.how_tight([claim], [*ROWS, worse]) == "O(1) >= 4090 needed"
     bias = get("lemma-4.3-bias")
     assert pages.how_tight([bias], [row(bias, ratio="0.9949999999999999")]) == "0.995 reached"
@@ -160,7 +194,9 @@ def test_no_page_is_left_of_a_statement_that_is_gone():
 def test_committed_front_table_is_what_the_generator_makes():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert pages.START in text
-    assert pages.with_front_table(text, pages.front_table(ALL, pages.read_rows(ROOT / "figures/verdicts.csv"))) == text, "run: make pages"
+    assert (
+        pages.with_front_table(text, pages.front_table(ALL, pages.read_rows(ROOT / "figures/verdicts.csv"))) == text
+    ), "run: make pages"
 
 
 def test_links_of_pages_lead_somewhere():
@@ -203,7 +239,9 @@ def one_line(capsys, *arguments):
 def test_bad_input_is_told_in_a_line(capsys, tmp_path):
     table, out = written(tmp_path / "v.csv"), str(tmp_path / "claims")
     assert "make figures" in one_line(capsys, "--verdicts", str(tmp_path / "none.csv"), "--out", out)
-    assert "lacks command" in one_line(capsys, "--verdicts", written(tmp_path / "w.csv", columns=COLUMNS[:-1]), "--out", out)
+    assert "lacks command" in one_line(
+        capsys, "--verdicts", written(tmp_path / "w.csv", columns=COLUMNS[:-1]), "--out", out
+    )
     odd = written(tmp_path / "o.csv", [ROWS[0], ROWS[1] | {"ratio": "large"}])
     assert "line 3: ratio = 'large'" in one_line(capsys, "--verdicts", odd, "--out", out)
     with Path(odd).open("a", encoding="utf-8") as stream:

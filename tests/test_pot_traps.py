@@ -71,7 +71,9 @@ def test_t1_ours_asks_for_no_limit_and_reads_the_result_code(monkeypatch):
     flow = solve_dense(np.ones(60, np.int64), np.ones(60, np.int64), c)
     assert asked["numItermax"] >= 10**9
     assert flow.mass @ c[flow.rows, flow.columns] / 60 == pytest.approx(best, rel=1e-12)
-    monkeypatch.setattr(ot, "emd", lambda *given, **keywords: quietly(lambda: real(*given, **{**keywords, "numItermax": 50}))[0])
+    monkeypatch.setattr(
+        ot, "emd", lambda *given, **keywords: quietly(lambda: real(*given, **{**keywords, "numItermax": 50}))[0]
+    )
     with pytest.raises(SolverError, match="result code 3 on 60 x 60 points: numItermax reached"):
         solve_dense(np.ones(60, np.int64), np.ones(60, np.int64), c)
 
@@ -162,7 +164,11 @@ def test_t7_integer_and_negative_masses():
     assert value == 0
     assert "infeasible" in texts[0]
     flow = solve_dense(np.array([2, 2]), np.array([1, 3]), SWAP)  # integers are given to POT as float64
-    assert sorted(zip(flow.rows.tolist(), flow.columns.tolist(), flow.mass.tolist(), strict=True)) == [(0, 0, 1), (0, 1, 1), (1, 1, 2)]
+    assert sorted(zip(flow.rows.tolist(), flow.columns.tolist(), flow.mass.tolist(), strict=True)) == [
+        (0, 0, 1),
+        (0, 1, 1),
+        (1, 1, 2),
+    ]
     with pytest.raises(InputError, match="the smallest weight is -1e-18; weights must be >= 0"):
         Measure([0.0, 1.0], weights=[1.0, -1e-18])
 
@@ -202,7 +208,9 @@ def test_t9_zeros_and_repeated_arcs():
 
 
 def test_t10_too_few_arcs_is_a_warning_and_zero():
-    (plan, log), texts = quietly(lambda: ot.emd(HALF, HALF, coo_array((np.ones(1), ([0], [0])), shape=(2, 2)), log=True))
+    (plan, log), texts = quietly(
+        lambda: ot.emd(HALF, HALF, coo_array((np.ones(1), ([0], [0])), shape=(2, 2)), log=True)
+    )
     assert plan.nnz == 0
     assert (log["cost"], log["result_code"], log["u"].tolist(), log["v"].tolist()) == (0, 0, [0, 0], [0, 0])
     assert "infeasible" in texts[0]
@@ -230,7 +238,9 @@ def test_negative_costs_make_a_feasible_problem_infeasible():
     rows, columns = np.array([0, 1, 2, 3, 1, 2, 3]), np.array([0, 1, 2, 3, 0, 1, 2])  # the diagonal is a plan
     costs, ones = -np.array([0.27, 0.04, 0.02, 813.27, 0.91, 606.64, 0.73]), np.ones(4)
     codes = [
-        quietly(lambda c=c: ot.emd(ones, ones, coo_array((c, (rows, columns)), shape=(4, 4)), log=True))[0][1]["result_code"]
+        quietly(lambda c=c: ot.emd(ones, ones, coo_array((c, (rows, columns)), shape=(4, 4)), log=True))[0][1][
+            "result_code"
+        ]
         for c in (costs, costs + 1000)  # the same problem, each plan dearer by 4000
     ]
     assert codes == [0, 1]
@@ -253,7 +263,9 @@ def test_t13_a_warm_start_is_for_dense_costs_only():
     warm = (log["u"], log["v"])
 
     def code(costs, limit, start):
-        return quietly(lambda: ot.emd(a, a, costs, numItermax=limit, potentials_init=start, log=True))[0][1]["result_code"]
+        return quietly(lambda: ot.emd(a, a, costs, numItermax=limit, potentials_init=start, log=True))[0][1][
+            "result_code"
+        ]
 
     assert [code(c, 20, None), code(c, 20, warm)] == [3, 1]
     assert [code(sparse(c), 20, None), code(sparse(c), 20, warm)] == [3, 3]
@@ -265,14 +277,19 @@ def test_t13_a_warm_start_is_for_dense_costs_only():
 @pytest.mark.parametrize("given", ["np.zeros(0), np.zeros(0), np.zeros((0, 0))", "[], [], np.zeros((0, 0))"])
 def test_t14_an_empty_problem_kills_the_process(given):
     code = "import resource, numpy as np, ot; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print('ready', flush=True); "
-    done = subprocess.run([sys.executable, "-c", f"{code}ot.emd({given}); print('alive')"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}ot.emd({given}); print('alive')"], capture_output=True, text=True, check=False
+    )
     assert done.stdout == "ready\n"
     assert done.returncode < 0, "ended by a signal"
 
 
 def test_t14_ours_never_asks(monkeypatch):
     monkeypatch.setattr(ot, "emd", None)
-    p, again = Measure([[0.0, 1.0], [2.0, 3.0]]), Measure([[2.0, 3.0], [0.0, 1.0], [2.0, 3.0]], weights=[0.25, 0.5, 0.25])
+    p, again = (
+        Measure([[0.0, 1.0], [2.0, 3.0]]),
+        Measure([[2.0, 3.0], [0.0, 1.0], [2.0, 3.0]], weights=[0.25, 0.5, 0.25]),
+    )
     found = wasserstein(p, again)
     assert (found.method, found.lower, found.upper) == ("equal", 0.0, 0.0)
 

@@ -7,14 +7,18 @@ import pytest
 from reference import draws
 from scipy import stats
 
-from pfl_theory.algorithms import random as library
 from pfl_theory.errors import InputError
+from pfl_theory.kernels import philox as library
 
 # Random123, kat_vectors: counter, key, answer
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((2**32 - 1,) * 4, (2**32 - 1,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
-    ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
+    ),
 ]
 
 
@@ -46,23 +50,42 @@ def test_unit_stays_inside():
 
 
 def drawn(weights, size, *, replace, seed=3, round_=0, user=0, step=0, first=0):
-    """The library's batch for rows first .. first + m; also checks what `draw` promises of its scratch and coefficients."""
+    """The library's batch for rows first .. first + m; also checks what `draw` promises of its scratch and
+    coefficients.
+    """
     m = len(weights)
     equal = np.ptp(weights) == 0
     cumulative = np.empty(0) if equal else np.concatenate([np.zeros(first), np.cumsum(weights)])
     order, rows, coef = np.arange(m), np.empty(size, np.int64), np.empty(size)
-    library.draw(library.stream_key(seed, "batches"), round_, user, step, first, first + m, cumulative, size, replace, order, rows, coef)
+    library.draw(
+        library.stream_key(seed, "batches"),
+        round_,
+        user,
+        step,
+        first,
+        first + m,
+        cumulative,
+        size,
+        replace,
+        order,
+        rows,
+        coef,
+    )
     assert (coef == 1 / size).all()
     assert np.array_equal(order, np.arange(m)), "the scratch array must be left as it was"
     return rows - first
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-@pytest.mark.parametrize(("weights", "replace"), [([1 / 8] * 8, True), ([1 / 8] * 8, False), ([0.5, 0.0, 0.125, 0.375], True)])
+@pytest.mark.parametrize(
+    ("weights", "replace"), [([1 / 8] * 8, True), ([1 / 8] * 8, False), ([0.5, 0.0, 0.125, 0.375], True)]
+)
 def test_draw_equals_the_slow_twin(weights, replace, size):
     for round_, user, t, which in ((0, 0, 0, 0), (3, 5, 2, 1), (2**31, 1, 0, 2)):
         got = drawn(np.array(weights), size, replace=replace, round_=round_, user=user, step=3 * t + which, first=11)
-        assert got.tolist() == draws.batch(weights, size, seed=3, round_=round_, user=user, step=t, which=which, replace=replace)
+        assert got.tolist() == draws.batch(
+            weights, size, seed=3, round_=round_, user=user, step=t, which=which, replace=replace
+        )
 
 
 def frequencies(batches, m):
@@ -77,7 +100,12 @@ def test_draws_with_replacement_have_the_users_law(weights):
     assert stats.chisquare(counts[seen], weights[seen] * counts.sum()).pvalue > 1e-4
     # the test can fail: the law of neighbouring rows is far off
     shifted = np.roll(weights, 1) if np.ptp(weights) else np.array([0, 1.2, 1.2, 1.2, 1.2, 1.2]) / 6
-    assert stats.chisquare(counts[seen], np.maximum(shifted[seen], 1e-3) / np.maximum(shifted[seen], 1e-3).sum() * counts.sum()).pvalue < 1e-12
+    assert (
+        stats.chisquare(
+            counts[seen], np.maximum(shifted[seen], 1e-3) / np.maximum(shifted[seen], 1e-3).sum() * counts.sum()
+        ).pvalue
+        < 1e-12
+    )
 
 
 def test_draws_without_replacement_are_distinct_and_uniform():
@@ -113,11 +141,19 @@ def test_streams_of_different_things_differ():
     ]
     assert len(set(seen)) == len(seen)
     assert seen[0] == tuple(drawn(weights, 6, replace=True, **base))
-    assert len({int(library.stream_key(1, purpose)) for purpose in ("batches", "users", "function noise", "batche", "")}) == 5
+    assert (
+        len({int(library.stream_key(1, purpose)) for purpose in ("batches", "users", "function noise", "batche", "")})
+        == 5
+    )
 
 
 def test_neighbouring_streams_are_uncorrelated():
-    u = np.array([[draws.uniform(*draws.philox((k, i, 0, 0), draws.key_of(0, "batches"))[:2]) for i in range(40)] for k in range(40)])
+    u = np.array(
+        [
+            [draws.uniform(*draws.philox((k, i, 0, 0), draws.key_of(0, "batches"))[:2]) for i in range(40)]
+            for k in range(40)
+        ]
+    )
     assert stats.kstest(u.ravel(), "uniform").pvalue > 1e-4
     for a, b in ((u[:-1], u[1:]), (u[:, :-1], u[:, 1:])):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5 / np.sqrt(a.size)

@@ -1,4 +1,6 @@
-"""Sweeps resume after a kill, know why a cell runs, trust nothing damaged, and give the same bits however they are run."""
+"""Sweeps resume after a kill, know why a cell runs, trust nothing damaged, and give the same bits however they are
+run.
+"""
 
 from __future__ import annotations
 
@@ -93,11 +95,20 @@ def runs(package: Path) -> list[str]:
 def test_rows_survive_the_store_bit_for_bit(tmp_path: Path) -> None:
     store, task = Store(tmp_path), make_task("demo", "m:cell", {"k": 1})
     values = [0.1, -0.0, 5e-324, 1 / 3, 1e308, math.inf, -math.inf, math.nan, 2.0, 1e22]
-    store.write(task, Record([{f"c{k}": value for k, value in enumerate(values)}, {"t": True, "n": None, "s": "nan", "i": 2**70}], 1.0, {}))
+    store.write(
+        task,
+        Record(
+            [{f"c{k}": value for k, value in enumerate(values)}, {"t": True, "n": None, "s": "nan", "i": 2**70}],
+            1.0,
+            {},
+        ),
+    )
     record, reason = store.lookup(task)
     assert record is not None
     assert reason == "stored"
-    assert [struct.pack("d", value) for value in record.rows[0].values()] == [struct.pack("d", value) for value in values]
+    assert [struct.pack("d", value) for value in record.rows[0].values()] == [
+        struct.pack("d", value) for value in values
+    ]
     assert record.rows[1] == {"t": True, "n": None, "s": "nan", "i": 2**70}
     assert [type(value) for value in record.rows[1].values()] == [bool, type(None), str, int]
     json.loads(store.path(task).read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
@@ -135,7 +146,9 @@ def test_reasons_and_edits(package: Path, tmp_path: Path) -> None:
 
     def once(force: bool = False) -> str:
         reasons.clear()
-        (outcome,) = run(tasks, store=store, force=force, on_event=lambda event: reasons.append((event.kind, event.reason)))
+        (outcome,) = run(
+            tasks, store=store, force=force, on_event=lambda event: reasons.append((event.kind, event.reason))
+        )
         assert reasons[0] == ("stored" if outcome.status == "stored" else "waiting", outcome.reason)
         assert runs(package) == ([] if outcome.status == "stored" else ["0"])
         return outcome.reason
@@ -168,7 +181,8 @@ def test_an_edited_library_module_is_noticed(package: Path, tmp_path: Path) -> N
     shutil.copytree(ROOT / "pfl_theory", library / "pfl_theory", ignore=shutil.ignore_patterns("__pycache__"))
     (library / "pfl_theory" / "zz_probe.py").write_text("VALUE = 1\n")
     (package / "demo.py").write_text(
-        "def cell(*, seed):\n    from importlib import import_module\n    return [{'x': import_module('pfl_theory.zz_probe').VALUE}]\n"
+        "def cell(*, seed):\n    from importlib import import_module\n    return [{'x': "
+        "import_module('pfl_theory.zz_probe').VALUE}]\n"
     )
     script = f"""
         from pfl_theory.sweeps import make_task, run
@@ -245,7 +259,9 @@ def test_a_killed_sweep_repeats_only_what_ran(package: Path, tmp_path: Path, how
         [sys.executable, "-c", textwrap.dedent(script)],
         env=env,
         stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job inherits Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a shell's background job inherits Ctrl-C ignored
     )
     store = tmp_path / "s" / "demo"
     deadline = time.monotonic() + 20
@@ -273,7 +289,8 @@ def test_a_killed_worker_costs_its_cell_only(package: Path, tmp_path: Path) -> N
     (package / "demo.py").write_text(
         CELLS.replace(
             "    time.sleep(wait)",
-            "    once = Path(__file__).with_name('killed')\n    if k == 1 and not once.exists():\n        once.touch(); os.kill(os.getpid(), 9)",
+            "    once = Path(__file__).with_name('killed')\n    if k == 1 and not once.exists():\n        "
+            "once.touch(); os.kill(os.getpid(), 9)",
         )
     )
     outcomes = run(tasks_of(package), store=tmp_path / "s", workers=1)

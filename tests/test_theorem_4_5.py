@@ -1,4 +1,6 @@
-"""Theorem 4.5: tables of the counterexample and of what single terms reach, readings, hypotheses, the absorbing point, mutants and a search."""
+"""Theorem 4.5: tables of the counterexample and of what single terms reach, readings, hypotheses, the absorbing point,
+mutants and a search.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,20 @@ import pytest
 
 import pfl_theory as pfl
 from pfl_theory import claims
-from pfl_theory.algorithms.long_runs import long_run
-from pfl_theory.algorithms.moments import QuadraticUsers
-from pfl_theory.balls import Ball
-from pfl_theory.claims import counterexample, run_terms
 from pfl_theory.claims import theorem_4_5 as theorem
 from pfl_theory.claims import theorem_4_5_full as full
-from pfl_theory.claims.claim import compare
-from pfl_theory.claims.enumerated_runs import ExactRun, enumerate_run
-from pfl_theory.claims.master import CERTIFIED, bound_i, bound_ii, bound_r1, excess_i, growth, linear
-from pfl_theory.claims.run_terms import ClosedRun, exact_run, exact_terms, interval, sharp_reading
-from pfl_theory.claims.sampled import LEVEL, TOGETHER
 from pfl_theory.errors import InputError
+from pfl_theory.expectations.enumerated_runs import ExactRun, enumerate_run
+from pfl_theory.expectations.long_runs import long_run
+from pfl_theory.expectations.quadratics import QuadraticUsers
+from pfl_theory.judging import instance_one, on_runs
+from pfl_theory.judging.claim import compare
+from pfl_theory.judging.on_runs import ClosedRun, exact_run, exact_terms, interval, sharp_reading
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
+from pfl_theory.rigour.balls import Ball
+from pfl_theory.rigour.sampling import LEVEL, TOGETHER
+from pfl_theory.theory.master import CERTIFIED, bound_i, bound_ii, bound_r1, excess_i, growth, linear
 
 PAPER, LEMMA = (claims.get("theorem-4.5", "paper", form) for form in ("sharp-constants", "lemma-constants"))
 M_I, M_II, THEOREM_2 = (claims.get("theorem-4.5", "corrected", form) for form in ("M-i", "M-ii", "theorem-2"))
@@ -60,11 +62,16 @@ def test_single_terms_reach_what_the_table_says(make, one, two):
 def test_single_terms_step_by_step():
     """(M-r1) on two of the instances: noise, and users apart (where the proof by rounds is better)."""
     for s, noise, apart in ((0.1, 0.5747, 0.690), (0.01, 0.8418, 0.739), (0.001, 0.9471, 0.744)):
-        for make, value, digits in ((theorem.identical_noise, noise, 0.51e-4), (theorem.opposite_curvatures, apart, 0.51e-3)):
+        for make, value, digits in (
+            (theorem.identical_noise, noise, 0.51e-4),
+            (theorem.opposite_curvatures, apart, 0.51e-3),
+        ):
             instance = make(s)
             run = exact_run(instance)
             terms = exact_terms(instance)._replace(gamma2=run.gamma2_steps)
-            assert float(run.M2) / float(bound_r1(terms, run_terms.steps_of(instance).n)) == pytest.approx(value, abs=digits), (make, s)
+            assert float(run.M2) / float(bound_r1(terms, on_runs.steps_of(instance).n)) == pytest.approx(
+                value, abs=digits
+            ), (make, s)
 
 
 def test_first_term_alone():
@@ -77,7 +84,9 @@ def test_first_term_alone():
 
 
 def test_kinked_noise_in_fractions():
-    """F' = a + |w|, tau = 2, noise +-1, a = -x/2, from 0: a user's mean displacement over both steps is 0, whatever x <= 2."""
+    """F' = a + |w|, tau = 2, noise +-1, a = -x/2, from 0: a user's mean displacement over both steps is 0, whatever x
+    <= 2.
+    """
     for x in (Fr(1, 20), Fr(1, 2000), Fr(1, 3)):
         a, beta, total = -x / 2, x, Fr(0)
         for one, two in itertools.product((-1, 1), repeat=2):
@@ -105,18 +114,24 @@ def test_opposite_curvatures_stand_still_in_fractions():
 
 
 def test_theorem_2_on_instance_one_stays_bounded():
-    """M^2 over the linear form is 0.25 to 0.26 for every tau: C2.6, last line, at the steps of C1.3, where the transcribed form needs tau/2."""
+    """M^2 over the linear form is 0.25 to 0.26 for every tau: C2.6, last line, at the steps of C1.3, where the
+    transcribed form needs tau/2.
+    """
     for tau, value in ((2, 0.251162), (16, 0.255680), (256, 0.257594), (4096, 0.257723)):
         instance = theorem.refuting(tau)
         terms = exact_terms(instance)._replace(Phi=Ball(0.0))
-        assert float(exact_run(instance).M2) / float(linear(terms, CERTIFIED[1.0, "ii"])) == pytest.approx(value, abs=0.51e-6)
+        assert float(exact_run(instance).M2) / float(linear(terms, CERTIFIED[1.0, "ii"])) == pytest.approx(
+            value, abs=0.51e-6
+        )
 
 
 # --- the counterexample (C1) ---
 
 
 def by_steps(*, tau, K, beta, V=1):
-    """M^2 on instance I, alpha = 0, L = 1, step by step: E w^2 and, within a round, the coefficient of the users' mean; K = None: stationary."""
+    """M^2 on instance I, alpha = 0, L = 1, step by step: E w^2 and, within a round, the coefficient of the users' mean;
+    K = None: stationary.
+    """
     x = De(beta)
     factors = [(1 - x) ** t for t in range(tau + 1)]
     q = factors[tau]
@@ -151,23 +166,29 @@ def test_constants_that_are_ruled_out(tau, sharp, short, lemma, everyone):
     assert theorem.needed_constant(tau, rounds=100 * tau) == pytest.approx(short, rel=PRINTED)
     assert theorem.needed_constant(tau, rounds=10**15, lemma=True) == pytest.approx(lemma, rel=PRINTED)
     beta = 1 / (10 * tau**2)
-    left = counterexample.closed_form(tau=tau, rounds=10**9, beta=beta, participation=2, w0=1.0).M2
+    left = instance_one.closed_form(tau=tau, rounds=10**9, beta=beta, participation=2, w0=1.0).M2
     assert float(left) / (4 * 0.5 / (beta * tau * 1e9)) == pytest.approx(everyone, abs=0.6e-9)
     with localcontext() as context:
         context.prec = 40
         x = De(1) / (10 * tau**2)
-        assert float(by_steps(tau=tau, K=None, beta=x) / (x * (1 + x * tau * (tau - 1)))) == pytest.approx(sharp, rel=PRINTED)
+        assert float(by_steps(tau=tau, K=None, beta=x) / (x * (1 + x * tau * (tau - 1)))) == pytest.approx(
+            sharp, rel=PRINTED
+        )
         if tau <= 16:
-            assert float(by_steps(tau=tau, K=100 * tau, beta=x) / (x * (1 + x * tau * (tau - 1)))) == pytest.approx(short, rel=PRINTED)
+            assert float(by_steps(tau=tau, K=100 * tau, beta=x) / (x * (1 + x * tau * (tau - 1)))) == pytest.approx(
+                short, rel=PRINTED
+            )
 
 
 def test_first_tau_that_refutes():
-    """O(1) = 1, 4 and 100 from tau = 3, 9, 201 (sharp) and 1537, 6145, 153601 (lemma constants), in the limit beta -> 0 where tau/2 is ruled out."""
+    """O(1) = 1, 4 and 100 from tau = 3, 9, 201 (sharp) and 1537, 6145, 153601 (lemma constants), in the limit beta -> 0
+    where tau/2 is ruled out.
+    """
     for constant, sharp, lemma in ((1, 3, 1537), (4, 9, 6145), (100, 201, 153601)):
         assert min(tau for tau in range(1, 400) if Fr(tau, 2) > constant) == sharp
         assert Fr(lemma, 2 * 768) > constant >= Fr(lemma - 1, 2 * 768)
     for tau in (2, 5, 40):  # beta -> 0
-        left = counterexample.closed_form(tau=tau, rounds=10**18, beta=1e-10).M2
+        left = instance_one.closed_form(tau=tau, rounds=10**18, beta=1e-10).M2
         assert float(left) / (1e-10 * (1 + 1e-10 * tau * (tau - 1))) == pytest.approx(tau / 2, rel=1e-6)
 
 
@@ -175,8 +196,10 @@ def test_from_elsewhere_the_first_term_does_not_help():
     """w_0 = 1, K = 2000 tau^3: C >= ... with 4 Phi subtracted."""
     for tau, value in ((4, 1.78177531), (16, 7.23191534), (64, 29.0491857), (256, 116.321696)):
         beta, K = 1 / (10 * tau**2), 2000 * tau**3
-        left = float(counterexample.closed_form(tau=tau, rounds=K, beta=beta, w0=1.0).M2)
-        assert (left - 4 * 0.5 / (beta * tau * K)) / (beta * (1 + beta * tau * (tau - 1))) == pytest.approx(value, rel=PRINTED)
+        left = float(instance_one.closed_form(tau=tau, rounds=K, beta=beta, w0=1.0).M2)
+        assert (left - 4 * 0.5 / (beta * tau * K)) / (beta * (1 + beta * tau * (tau - 1))) == pytest.approx(
+            value, rel=PRINTED
+        )
 
 
 def test_two_of_ten_users():
@@ -184,22 +207,22 @@ def test_two_of_ten_users():
     p = 4 / 9
     c = (-3.0, 3.0, 1.0, -1.0, 0.0, 0.0, 2.0, -2.0, 0.5, -0.5)
     c = tuple(float(v) / math.sqrt(float(np.square(c).mean())) for v in c)
-    assert float(run_terms.share(10, 2)) == pytest.approx(p, rel=1e-15)
+    assert float(on_runs.share(10, 2)) == pytest.approx(p, rel=1e-15)
     for tau, value in ((4, 1.85659274), (16, 7.30817817), (64, 29.1257074), (256, 116.398277)):
         beta = p / (10 * tau**2)
-        left = float(counterexample.closed_form(tau=tau, rounds=10**15, beta=beta, c=c, participation=2).M2)
+        left = float(instance_one.closed_form(tau=tau, rounds=10**15, beta=beta, c=c, participation=2).M2)
         assert left / (beta * (p + beta * tau * (tau - 1))) == pytest.approx(value, rel=PRINTED)
 
 
 def test_with_an_inner_step_and_the_lemmas_constants():
     """alpha = 1/(2 L), R = 1, a = 2: L_F = 4 L + alpha rho B = 4.75 L, beta = 1/(10 tau^2 L_F)."""
-    problem = counterexample.users(R=1.0)
+    problem = instance_one.users(R=1.0)
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=1e-3, local_steps=4, participation=1)
-    found = run_terms.lemma_reading(claims.Instance(problem, 0.5, algorithm=algorithm, rounds=3, w0=np.zeros(1)))
+    found = on_runs.lemma_reading(claims.Instance(problem, 0.5, algorithm=algorithm, rounds=3, w0=np.zeros(1)))
     assert found == pytest.approx((4.75, 192.0, 0.0, 0.0), rel=1e-12)
     for tau, value, digits in ((4096, 3.18986e-2, 5e-6), (10**6, 7.78758044, PRINTED)):
         beta = 1 / (10 * tau**2 * 4.75)
-        left = float(counterexample.closed_form(tau=tau, rounds=10**18, beta=beta, alpha=0.5).M2)
+        left = float(instance_one.closed_form(tau=tau, rounds=10**18, beta=beta, alpha=0.5).M2)
         x = beta * 4.75
         assert left / (x * 192 * (1 + x * tau * (tau - 1))) == pytest.approx(value, rel=digits)
 
@@ -224,15 +247,24 @@ def test_closed_form_equals_all_sequences_of_users(alpha):
                 models = [v - beta * lam * (v - c[i]) for v, i in zip(models, users, strict=True)]
             after.append(sum(models) / 2)
         m2, points = m2 + total / len(after), after
-    keywords = {"tau": tau, "rounds": K, "beta": float(beta), "alpha": float(alpha), "c": tuple(map(float, c)), "participation": 2}
-    form = counterexample.closed_form(**keywords, w0=float(start))
-    run = exact_run(counterexample.instance(**keywords, w0=float(start)))
+    keywords = {
+        "tau": tau,
+        "rounds": K,
+        "beta": float(beta),
+        "alpha": float(alpha),
+        "c": tuple(map(float, c)),
+        "participation": 2,
+    }
+    form = instance_one.closed_form(**keywords, w0=float(start))
+    run = exact_run(instance_one.instance(**keywords, w0=float(start)))
     for ball, value in ((form.X2, x2 / K), (form.M2, m2 / (K * tau)), (run.X2, x2 / K), (run.M2, m2 / (K * tau))):
         assert Fr(float(ball.lower)) <= value <= Fr(float(ball.upper))
 
 
 def test_where_the_usual_proof_breaks():
-    """E<F'(wbar_t), mean over A of F_i'(wbar_t) - F'(wbar_t)> = -lam^2 (1 - q_t) V: the mean direction of A's users is biased for t >= 1."""
+    """E<F'(wbar_t), mean over A of F_i'(wbar_t) - F'(wbar_t)> = -lam^2 (1 - q_t) V: the mean direction of A's users is
+    biased for t >= 1.
+    """
     c, lam, beta, w = (Fr(-1), Fr(1, 3), Fr(1, 6), Fr(1, 2)), Fr(9, 16), Fr(1, 5), Fr(2, 7)
     p = Fr(2, 2 * 3)  # n = 4, m = 2
     V = p * sum(v * v for v in c) / 4
@@ -248,7 +280,9 @@ def test_where_the_usual_proof_breaks():
 
 
 def test_users_redrawn_at_every_step():
-    """Reading (a): the left side is V x/(2 - x), ratios 0.457232 and 0.454707; second moments by all sequences of users, then their limit."""
+    """Reading (a): the left side is V x/(2 - x), ratios 0.457232 and 0.454707; second moments by all sequences of
+    users, then their limit.
+    """
     x, points = Fr(1, 8), [Fr(0)]
     for step in range(7):
         assert sum(w * w for w in points) / len(points) == x / (2 - x) * (1 - (1 - x) ** (2 * step))
@@ -274,7 +308,7 @@ def test_large_drift_pays_for_the_missing_factor():
 
 
 def at(algorithm, alpha=0.0, rounds=3, problem=None):
-    return claims.Instance(problem or counterexample.users(), alpha, algorithm=algorithm, rounds=rounds, w0=np.zeros(1))
+    return claims.Instance(problem or instance_one.users(), alpha, algorithm=algorithm, rounds=rounds, w0=np.zeros(1))
 
 
 FINE = {"beta": 0.01, "local_steps": 3, "participation": 1}
@@ -299,7 +333,9 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("claim", "make", "text"), REFUSED, ids=[f"{row[0].form or 'full'}-{row[2]}" for row in REFUSED])
+@pytest.mark.parametrize(
+    ("claim", "make", "text"), REFUSED, ids=[f"{row[0].form or 'full'}-{row[2]}" for row in REFUSED]
+)
 def test_what_does_not_apply_says_why(claim, make, text):
     verdict = claim.judge(make())
     assert verdict.outcome == "NOT_APPLICABLE"
@@ -351,7 +387,9 @@ def half_step():
     e = 2.0**-10
     x = np.array([-5.0, -4.0, -2.0, -1.0, 0.125 - e, 0.125 + e, 2.0, 3.0])
     curves = [Curve(x, np.array([0.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0]), -0.25, 0.0)] * 2
-    problem = pfl.Problem.from_functions(**Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])).functions())
+    problem = pfl.Problem.from_functions(
+        **Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])).functions()
+    )
     algorithm = pfl.PerFedAvg(0.5, 2.0**-40, 1, 1.0, batch_inner=1, batch_outer=1, batch_hessian=1)
     return claims.Instance(problem, 0.5, None, "absorbing, alpha L = 1/2", algorithm, rounds=2, w0=np.zeros(1))
 
@@ -400,7 +438,10 @@ def test_the_algorithm_never_leaves_the_absorbing_point(beta, tau):
         run = pfl.run(instance.algorithm, instance.problem, rounds=500, w0=[0.0], seed=seed)
         assert run.w[0] == 0.0
     instance = half_step()
-    assert pfl.run(dataclasses.replace(instance.algorithm, beta=beta), instance.problem, rounds=500, w0=[0.0], seed=2).w[0] == 0.0
+    assert (
+        pfl.run(dataclasses.replace(instance.algorithm, beta=beta), instance.problem, rounds=500, w0=[0.0], seed=2).w[0]
+        == 0.0
+    )
 
 
 @pytest.mark.parametrize("make", [full.absorbed, half_step])
@@ -439,7 +480,9 @@ def test_the_bias_term_needs_the_square_of_one_plus_alpha_L():
 
 
 def directions_at(curve, noise, w, alpha, variant, delta, batches):
-    """Values and probabilities of one user's direction at w for batches of one datum or none (None: the expectation), by nested loops."""
+    """Values and probabilities of one user's direction at w for batches of one datum or none (None: the expectation),
+    by nested loops.
+    """
     data = [(float(p), c) for p, c in zip(noise.weights, noise.coefficients[:, 0], strict=True)]
     nothing = [(1.0, 0.0)]
     inner, outer = (data if size else nothing for size in batches[:2])
@@ -462,13 +505,19 @@ def directions_at(curve, noise, w, alpha, variant, delta, batches):
 
 
 def test_bias_and_variance_of_every_variant_stay_below_their_bounds():
-    """One step from one point on random users with two-point noise: enumerated by loops here, by the library, and bounded by the constants."""
+    """One step from one point on random users with two-point noise: enumerated by loops here, by the library, and
+    bounded by the constants.
+    """
     rng = np.random.default_rng(17)
-    worst = {(kind, what): 0.0 for kind in ("exact", "first-order", "hessian-free", "plain") for what in ("bias", "variance")}
+    worst = {
+        (kind, what): 0.0 for kind in ("exact", "first-order", "hessian-free", "plain") for what in ("bias", "variance")
+    }
     for k in range(160):
         kind = ("exact", "first-order", "hessian-free", "plain")[k % 4]
         skew, spread = float(rng.choice([1.0, 2.0, 5.0])), float(np.exp(rng.normal()))
-        noise = FiniteNoise(np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)]))
+        noise = FiniteNoise(
+            np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)])
+        )
         curves = random_piecewise(rng, n_users=2).curves
         problem = pfl.Problem.from_functions(**Piecewise(curves, noise).functions())
         alpha = float(rng.choice([0.1, 0.5, 1.0])) / problem.constants()["L"].max()
@@ -479,13 +528,20 @@ def test_bias_and_variance_of_every_variant_stay_below_their_bounds():
         if kind == "plain":
             algorithm = pfl.FedAvg(beta=0.01, local_steps=1, participation=1, batch=batches[1])
         else:
-            algorithm = pfl.PerFedAvg(alpha, 0.01, 1, 1, batches[0], batches[1], None, kind, delta if kind == "hessian-free" else None)
+            algorithm = pfl.PerFedAvg(
+                alpha, 0.01, 1, 1, batches[0], batches[1], None, kind, delta if kind == "hessian-free" else None
+            )
         run = enumerate_run(problem, algorithm, alpha, 1, w)
         bias2 = variance = 0.0
         for curve in curves:
             values = directions_at(curve, noise, w, alpha, kind, delta, batches)
             mean = sum(p * v for p, v in values)
-            own = float(((1 - alpha * curve.hessian(np.array([w]))) * curve.gradient(w - alpha * curve.gradient(np.array([w]))))[0])
+            own = float(
+                (
+                    (1 - alpha * curve.hessian(np.array([w])))
+                    * curve.gradient(w - alpha * curve.gradient(np.array([w])))
+                )[0]
+            )
             bias2 += (mean - own) ** 2 / 2
             variance += sum(p * (v - mean) ** 2 for p, v in values) / 2
         size = (problem.constants()["B"].max() + spread) ** 2 * 4
@@ -498,7 +554,12 @@ def test_bias_and_variance_of_every_variant_stay_below_their_bounds():
         for what, value, most in (("bias", math.sqrt(bias2), math.sqrt(limit.b2)), ("variance", variance, limit.v2)):
             if most > 1e-6:
                 worst[kind, what] = max(worst[kind, what], value / most)
-    for kind, bias, variance in (("exact", 0.1, 0.8), ("first-order", 0.3, 0.99), ("hessian-free", 0.1, 0.8), ("plain", 0.3, 0.99)):
+    for kind, bias, variance in (
+        ("exact", 0.1, 0.8),
+        ("first-order", 0.3, 0.99),
+        ("hessian-free", 0.1, 0.8),
+        ("plain", 0.3, 0.99),
+    ):
         assert worst[kind, "bias"] > bias, worst
         assert worst[kind, "variance"] > variance, worst
 
@@ -514,9 +575,13 @@ def test_bias_and_variance_along_runs():
 
 
 def test_floor_of_the_first_order_variant():
-    """FO on A = (1, 1/4), c = (-1, 1), alpha = 1/2 comes to rest where F'^2 = 0.00325643904 and b^2 = 0.0123021030, in fractions."""
+    """FO on A = (1, 1/4), c = (-1, 1), alpha = 1/2 comes to rest where F'^2 = 0.00325643904 and b^2 = 0.0123021030, in
+    fractions.
+    """
     column = lambda values, shape: np.array([Fr(v) for v in values], dtype=object).reshape(shape)  # noqa: E731
-    users = QuadraticUsers(column([1, Fr(1, 4)], (2, 1, 1)), column([-1, 1], (2, 1)), column([0, 0], (2, 1, 1)), column([0, 0], (2, 1, 1)))
+    users = QuadraticUsers(
+        column([1, Fr(1, 4)], (2, 1, 1)), column([-1, 1], (2, 1)), column([0, 0], (2, 1, 1)), column([0, 0], (2, 1, 1))
+    )
     rest = Fr(-9, 23)
     run = long_run(users, Fr(1, 2), Fr(1, 10), 1, 2, "first-order", 5, column([rest], 1))
     assert run.mean[0] == rest
@@ -628,10 +693,17 @@ def quadratics(z, *, s, n, m, tau, equal):
 
 @pytest.mark.parametrize(
     ("s", "n", "m", "tau", "equal", "least"),
-    [(0.1, 2, 1, 1, True, 1 - 1e-12), (0.1, 2, 1, 8, False, 0.8), (0.1, 2, 2, 4, False, 0.8), (0.02, 4, 1, 32, False, 0.8)],
+    [
+        (0.1, 2, 1, 1, True, 1 - 1e-12),
+        (0.1, 2, 1, 8, False, 0.8),
+        (0.1, 2, 2, 4, False, 0.8),
+        (0.02, 4, 1, 32, False, 0.8),
+    ],
 )
 def test_a_search_finds_no_violation(s, n, m, tau, equal, least):
-    """Hill climbing on X^2 / X*^2, every visited instance judged by (M-i), (M-ii) and the linear form in trajectory form."""
+    """Hill climbing on X^2 / X*^2, every visited instance judged by (M-i), (M-ii) and the linear form in trajectory
+    form.
+    """
     rng = np.random.default_rng(int(1000 * s) + 10 * tau + n)
     worst = 0.0
 
@@ -641,7 +713,9 @@ def test_a_search_finds_no_violation(s, n, m, tau, equal, least):
         assert float(run.X2.lower) <= float(one.upper)
         assert float(run.M2.lower) <= float(bound_ii(terms).upper)
         assert float(run.M2.lower) <= float(linear(terms, CERTIFIED[1.0, "ii"]).upper)
-        assert float(excess_i(run.X2.sqrt(), terms, growth(terms.x, terms.tau)).upper) >= 0  # no root needed to test a run
+        assert (
+            float(excess_i(run.X2.sqrt(), terms, growth(terms.x, terms.tau)).upper) >= 0
+        )  # no root needed to test a run
         return float(run.X2) / float(one) if float(one) > 0 else 0.0
 
     for _ in range(2):
@@ -659,7 +733,9 @@ def test_a_search_finds_no_violation(s, n, m, tau, equal, least):
 
 
 def test_a_sampled_verdict_names_its_level():
-    """Fewer runs and rounds than the instance of the table has, judged by both statements; the exact left side lies in the sampled interval."""
+    """Fewer runs and rounds than the instance of the table has, judged by both statements; the exact left side lies in
+    the sampled interval.
+    """
     instance = theorem.refuting(3, rounds=40, runs=40)
     exact = exact_run(theorem.refuting(3, rounds=40))
     for claim in (PAPER, THEOREM_2):

@@ -1,4 +1,6 @@
-"""Total variation: closed cases, fractions, merging, label laws, contraction, events; and what it says of itself where it is trivial."""
+"""Total variation: closed cases, fractions, merging, label laws, contraction, events; and what it says of itself where
+it is trivial.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from scipy import stats
 
 from pfl_theory import Federation, Measure
 from pfl_theory.datasets import digits
-from pfl_theory.distances import all_pairs, between_label_laws, lower_bound_from_event, to_average, total_variation, total_variation_fraction
+from pfl_theory.distances import (
+    all_pairs,
+    between_label_laws,
+    lower_bound_from_event,
+    to_average,
+    total_variation,
+    total_variation_fraction,
+)
 from pfl_theory.errors import InputError
 from pfl_theory.federations import by_class, paper_split
 
@@ -51,8 +60,16 @@ def on(points, whole, labels=None):
         (Measure([0.0, 1.0, 2.0]), Measure([0.0]), Fraction(2, 3)),
         (Measure([0.0, 0.0, 1.0]), Measure([1.0, 1.0, 0.0]), Fraction(1, 3)),
         (Measure([0, 1, 2]), Measure([0, 1], weights=[0.5, 0.5]), Fraction(1, 3)),
-        (Measure([-1.5, 1.5], weights=[0.8, 0.2]), Measure([-1.5, 1.5, -1.5, 1.5], weights=[0.4, 0.1, 0.15, 0.35]), Fraction(1, 4)),
-        (Measure([0.0, 1.0, 3.0, 7.0], weights=[0.4, 0.3, 0.2, 0.1]), Measure([0.0, 1.0, 3.0, 7.0], weights=[0.1, 0.2, 0.3, 0.4]), Fraction(2, 5)),
+        (
+            Measure([-1.5, 1.5], weights=[0.8, 0.2]),
+            Measure([-1.5, 1.5, -1.5, 1.5], weights=[0.4, 0.1, 0.15, 0.35]),
+            Fraction(1, 4),
+        ),
+        (
+            Measure([0.0, 1.0, 3.0, 7.0], weights=[0.4, 0.3, 0.2, 0.1]),
+            Measure([0.0, 1.0, 3.0, 7.0], weights=[0.1, 0.2, 0.3, 0.4]),
+            Fraction(2, 5),
+        ),
         (Measure(np.arange(7)), Measure(np.arange(11)), Fraction(4, 11)),
         (Measure([[0.0, -0.0], [1.0, 2.0]]), Measure([[-0.0, 0.0], [1.0, 2.0]]), Fraction(0)),
         (Measure([0.0, 1.0], [0, 0]), Measure([0.0, 1.0], [0, 1]), Fraction(1, 2)),
@@ -72,14 +89,24 @@ def test_one_in_a_million():
     k = 10**6
     p = Measure([0.0, 1.0], weights=[1 - 1 / k, 1 / k])
     assert total_variation_fraction(p, Measure([0.0])) == Fraction(1, k)
-    p, q = Measure([0.0, 1.0], weights=[1 / 999_983, 999_982 / 999_983]), Measure([0.0, 1.0], weights=[1 / 999_979, 999_978 / 999_979])
+    p, q = (
+        Measure([0.0, 1.0], weights=[1 / 999_983, 999_982 / 999_983]),
+        Measure([0.0, 1.0], weights=[1 / 999_979, 999_978 / 999_979]),
+    )
     assert total_variation_fraction(p, q) == Fraction(1, 999_979) - Fraction(1, 999_983)
-    assert total_variation(p, q) == float(Fraction(1, 999_979) - Fraction(1, 999_983)), "no digit is lost to cancellation"
+    assert total_variation(p, q) == float(Fraction(1, 999_979) - Fraction(1, 999_983)), (
+        "no digit is lost to cancellation"
+    )
 
 
 @pytest.mark.parametrize(
     ("first", "second", "value"),
-    [((0, 1), (1.3, 1), 0.4843077784), ((0, 1), (0.7, 2), 0.3567748151), ((-1, 0.5), (1, 0.6), 0.9313100176), ((0, 1), (0, 3), 0.4843279965)],
+    [
+        ((0, 1), (1.3, 1), 0.4843077784),
+        ((0, 1), (0.7, 2), 0.3567748151),
+        ((-1, 0.5), (1, 0.6), 0.9313100176),
+        ((0, 1), (0, 3), 0.4843279965),
+    ],
 )
 def test_normal_laws_in_bins(first, second, value):
     """Binning is a channel: from below, and the finer the nearer."""
@@ -109,7 +136,9 @@ def test_exact_against_the_definition_and_all_events(data, k, with_labels):
     value = total_variation_fraction(p, q)
     keys = list(zip(x.tolist(), [0] * k if labels is None else labels.tolist(), strict=True))
     places = sorted(set(keys))
-    shares = [{z: Fraction(sum(u for key, u in zip(keys, w, strict=True) if key == z), sum(w)) for z in places} for w in whole]
+    shares = [
+        {z: Fraction(sum(u for key, u in zip(keys, w, strict=True) if key == z), sum(w)) for z in places} for w in whole
+    ]
     events = (places[:0], *(c for r in range(1, len(places) + 1) for c in itertools.combinations(places, r)))
     assert value == max(sum((shares[0][z] - shares[1][z] for z in event), Fraction(0)) for event in events)
     assert total_variation(p, q) == float(value)
@@ -127,7 +156,11 @@ def test_triangle_and_contraction_under_channels(data, k, j):
 
     def through(whole):
         shares = [
-            sum((Fraction(w, sum(whole)) * Fraction(row[z], sum(row)) for w, row in zip(whole, channel, strict=True)), Fraction(0)) for z in range(j)
+            sum(
+                (Fraction(w, sum(whole)) * Fraction(row[z], sum(row)) for w, row in zip(whole, channel, strict=True)),
+                Fraction(0),
+            )
+            for z in range(j)
         ]
         return shares, Measure(np.arange(j), weights=[float(s) for s in shares])
 
@@ -188,7 +221,10 @@ def two_classes(pairs):
     return laws
 
 
-@pytest.mark.parametrize(("pairs", "value"), [([(j % 5, j % 5) for j in range(25)], 0.26), (list(itertools.product(range(5), range(5))), 0.2536)])
+@pytest.mark.parametrize(
+    ("pairs", "value"),
+    [([(j % 5, j % 5) for j in range(25)], 0.26), (list(itertools.product(range(5), range(5))), 0.2536)],
+)
 def test_the_split_of_the_paper(pairs, value):
     laws = np.vstack([FIVE, two_classes(pairs)])
     assert laws.mean(0) == pytest.approx([0.12] * 5 + [0.08] * 5, abs=1e-15)
@@ -258,7 +294,9 @@ def test_event_bound_by_hand():
 @pytest.mark.parametrize("level", [0.8, 0.95])
 @pytest.mark.parametrize(("p", "q", "m", "n"), [(0.5, 0.5, 50, 50), (0.9, 0.2, 30, 400), (0.02, 0.0, 100, 1000)])
 def test_event_bound_coverage(level, p, q, m, n):
-    """At most 1 - level of 4,000 repetitions lie above |p(A) - q(A)| <= TV; Hoeffding is far from tight, so a tenth of it is missed."""
+    """At most 1 - level of 4,000 repetitions lie above |p(A) - q(A)| <= TV; Hoeffding is far from tight, so a tenth of
+    it is missed.
+    """
     rng = np.random.default_rng(0)
     above = 0
     for _ in range(4000):

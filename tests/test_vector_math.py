@@ -8,8 +8,8 @@ from decimal import Decimal, getcontext
 import numpy as np
 import pytest
 
-from pfl_theory._jit import kernel
-from pfl_theory._vector_math import exp, log, sin_cos_turn
+from pfl_theory.kernels.jit import kernel
+from pfl_theory.kernels.vector_math import exp, log, sin_cos_turn
 
 
 @kernel
@@ -38,7 +38,9 @@ def over(compiled, x):
 
 def ulps(got, exact: list[Decimal]):
     """Distance in units of the last place of the exact value."""
-    return max(abs(float((Decimal(float(g)) - e) / Decimal(math.ulp(float(e))))) for g, e in zip(got, exact, strict=True))
+    return max(
+        abs(float((Decimal(float(g)) - e) / Decimal(math.ulp(float(e))))) for g, e in zip(got, exact, strict=True)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,12 @@ def long_arithmetic():
 
 def test_exp_within_2_ulp(rng):
     x = np.concatenate(
-        [rng.uniform(-700, 700, 1500), rng.uniform(-1, 1, 1500), rng.normal(size=200) * 1e-8, [0.0, -0.0, 0.5, math.log(2) / 2, -708.0, 709.0]]
+        [
+            rng.uniform(-700, 700, 1500),
+            rng.uniform(-1, 1, 1500),
+            rng.normal(size=200) * 1e-8,
+            [0.0, -0.0, 0.5, math.log(2) / 2, -708.0, 709.0],
+        ]
     )
     assert ulps(over(exp_all, x), [Decimal(float(v)).exp() for v in x]) <= 2
 
@@ -100,7 +107,13 @@ def turn(u):
 
 def test_sine_and_cosine_of_turns(rng):
     u = np.concatenate(
-        [rng.uniform(0, 1, 600), rng.uniform(-3, 3, 300), rng.uniform(-(2.0**39), 2.0**39, 200), np.arange(-8, 9) / 8, [2.0**-60, 1 - 2.0**-53]]
+        [
+            rng.uniform(0, 1, 600),
+            rng.uniform(-3, 3, 300),
+            rng.uniform(-(2.0**39), 2.0**39, 200),
+            np.arange(-8, 9) / 8,
+            [2.0**-60, 1 - 2.0**-53],
+        ]
     )
     sine, cosine = np.empty_like(u), np.empty_like(u)
     turn_all(u, sine, cosine)

@@ -1,4 +1,5 @@
-"""W1 against other solvers, exact arithmetic, closed forms and the laws of a distance; certificates, plans, potentials; bad input, bad solvers.
+"""W1 against other solvers, exact arithmetic, closed forms and the laws of a distance; certificates, plans, potentials;
+bad input, bad solvers.
 
 References: docs/theory.md, section on distances.
 """
@@ -24,7 +25,9 @@ from pfl_theory.distances import SolverError, all_pairs, costs, support, to_aver
 from pfl_theory.errors import InputError
 from pfl_theory.federations import concept_shift_from_laws
 
-MODULE = importlib.import_module("pfl_theory.distances.wasserstein")  # the package's attribute of this name is the function
+MODULE = importlib.import_module(
+    "pfl_theory.distances.wasserstein"
+)  # the package's attribute of this name is the function
 NAN, INF = float("nan"), float("inf")
 
 
@@ -98,11 +101,17 @@ def test_against_highs(seed):
     near(taxicab, by_linear_program(p, q, np.abs(p.points[:, None] - q.points).sum(2)), rel=1e-6)
 
 
-@pytest.mark.parametrize(("m", "n", "d"), [(1, 1, 2), (1, 30, 3), (25, 1, 3), (40, 60, 2), (200, 200, 10), (50, 300, 100)])
+@pytest.mark.parametrize(
+    ("m", "n", "d"), [(1, 1, 2), (1, 30, 3), (25, 1, 3), (40, 60, 2), (200, 200, 10), (50, 300, 100)]
+)
 @pytest.mark.usefixtures("products")
 def test_against_the_solver_itself(m, n, d, rng):
     p, q = random_measure(rng, m, d), random_measure(rng, n, d)
-    near(wasserstein(p, q), ot.emd2(p.weights, q.weights, euclid(p.points, q.points), numItermax=10**9), rel=1e-9 if d > 32 else 1e-12)
+    near(
+        wasserstein(p, q),
+        ot.emd2(p.weights, q.weights, euclid(p.points, q.points), numItermax=10**9),
+        rel=1e-9 if d > 32 else 1e-12,
+    )
 
 
 # --- exact arithmetic: the two ends hold the true value between them ---
@@ -129,17 +138,24 @@ def test_the_ends_are_certified_on_the_line(offset, spread):
         x, y = (offset + spread * rng.normal(size=k) for k in (m, n))
         units = rng.integers(1, 9, m)
         p, q = Measure(x, weights=units / units.sum()), Measure(y)
-        exact = exact_on_the_line(x.tolist(), y.tolist(), [Fraction(int(u), int(units.sum())) for u in units], [Fraction(1, int(n))] * n)
+        exact = exact_on_the_line(
+            x.tolist(), y.tolist(), [Fraction(int(u), int(units.sum())) for u in units], [Fraction(1, int(n))] * n
+        )
         found = wasserstein(p, q)
         assert Fraction(found.lower) <= exact <= Fraction(found.upper)
         assert found.gap <= 1e-9 * found.upper
 
 
-@pytest.mark.parametrize(("d", "offset", "spread"), [(2, 0.0, 1.0), (3, 1e6, 1.0), (40, 0.0, 1.0), (40, 1e3, 1e-3), (5, 0.0, 1e-9), (50, 0.0, 1e9)])
+@pytest.mark.parametrize(
+    ("d", "offset", "spread"),
+    [(2, 0.0, 1.0), (3, 1e6, 1.0), (40, 0.0, 1.0), (40, 1e3, 1e-3), (5, 0.0, 1e-9), (50, 0.0, 1e9)],
+)
 @pytest.mark.parametrize("kappa", [None, 0.3])
 @pytest.mark.parametrize("work", [costs.DIRECT_WORK, 0])
 def test_the_ends_are_certified_in_more_dimensions(monkeypatch, d, offset, spread, kappa, work):
-    """All assignments of five points, distances to fifty digits; by differences, and beyond 32 features by products of matrices."""
+    """All assignments of five points, distances to fifty digits; by differences, and beyond 32 features by products of
+    matrices.
+    """
     if not work and d <= costs.DIRECT:
         return
     monkeypatch.setattr(costs, "DIRECT_WORK", work)
@@ -173,7 +189,9 @@ def test_weights_that_are_not_fractions_are_allowed_for():
         exact = exact_on_the_line(x.tolist(), y.tolist(), *shares)
         found = wasserstein(Measure(x, weights=a), Measure(y, weights=b))
         assert Fraction(found.lower) <= exact <= Fraction(found.upper)
-        plane = wasserstein(Measure(np.column_stack([x, 0 * x]), weights=a), Measure(np.column_stack([y, 0 * y]), weights=b))
+        plane = wasserstein(
+            Measure(np.column_stack([x, 0 * x]), weights=a), Measure(np.column_stack([y, 0 * y]), weights=b)
+        )
         assert plane.method == "dense"
         assert Fraction(plane.lower) <= exact <= Fraction(plane.upper)
         assert max(found.gap, plane.gap) <= 1e-10
@@ -191,7 +209,12 @@ def test_a_speck_of_mass():
 
 @pytest.mark.parametrize(
     ("first", "second", "value"),
-    [((0, 1), (1.3, 1), 1.3), ((0, 1), (0.7, 2), 0.9857587536), ((-1, 0.5), (1, 0.6), 2.0), ((0, 1), (0, 3), 1.595769122)],
+    [
+        ((0, 1), (1.3, 1), 1.3),
+        ((0, 1), (0.7, 2), 0.9857587536),
+        ((-1, 0.5), (1, 0.6), 2.0),
+        ((0, 1), (0, 3), 1.595769122),
+    ],
 )
 def test_normal_laws(first, second, value):
     """Quantile grids converge to S sqrt(2/pi) exp(-D^2/(2S^2)) + D (1 - 2 Phi(-D/S)), or D for S = 0."""
@@ -210,7 +233,10 @@ def test_normal_laws(first, second, value):
     assert errors[2] <= 0.2 * errors[1] + 1e-12
 
 
-@pytest.mark.parametrize(("kappa", "value"), [(1.0, 0.25), (2.0, 0.5), (math.sqrt(5), 0.5590169944), (4.0, 0.6472135955), (10.0, 0.9472135955)])
+@pytest.mark.parametrize(
+    ("kappa", "value"),
+    [(1.0, 0.25), (2.0, 0.5), (math.sqrt(5), 0.5590169944), (4.0, 0.6472135955), (10.0, 0.9472135955)],
+)
 def test_concept_shift(kappa, value):
     """Two features with kappa TV while a label is cheaper than the way between them; user to average."""
     fed = concept_shift_from_laws([[1.0, 0.0], [0.0, 2.0]], [[0.9, 0.2], [0.3, 0.6]])
@@ -243,7 +269,9 @@ COORDINATES = st.integers(-3, 3)
 
 @st.composite
 def measures(draw, d=None, labels=False, most=6):
-    """Few points on a grid, weights in whole units: duplicates, common points and points without weight come by themselves."""
+    """Few points on a grid, weights in whole units: duplicates, common points and points without weight come by
+    themselves.
+    """
     d = draw(st.integers(1, 3)) if d is None else d
     m = draw(st.integers(1, most))
     x = np.array(draw(st.lists(st.lists(COORDINATES, min_size=d, max_size=d), min_size=m, max_size=m)), float)
@@ -253,7 +281,9 @@ def measures(draw, d=None, labels=False, most=6):
 
 
 def mixed(share, p, q):
-    return Measure(np.concatenate([p.points, q.points]), weights=np.concatenate([share * p.weights, (1 - share) * q.weights]))
+    return Measure(
+        np.concatenate([p.points, q.points]), weights=np.concatenate([share * p.weights, (1 - share) * q.weights])
+    )
 
 
 def moved(p, by):
@@ -272,7 +302,10 @@ def test_symmetry_triangle_and_bounds(data, d):
     near(qp, pq.upper, absolute=TINY)
     assert pr.lower <= pq.upper + qr.upper + TINY
     assert pq.tv == float(total_variation(p, q))
-    c = euclid(np.concatenate([p.points[p.weights > 0], q.points[q.weights > 0]]), np.concatenate([p.points[p.weights > 0], q.points[q.weights > 0]]))
+    c = euclid(
+        np.concatenate([p.points[p.weights > 0], q.points[q.weights > 0]]),
+        np.concatenate([p.points[p.weights > 0], q.points[q.weights > 0]]),
+    )
     assert pq.lower <= c.max() * pq.tv + TINY
     if pq.tv:
         assert pq.upper >= c[c > 0].min() * pq.tv - TINY
@@ -289,7 +322,11 @@ def test_equal_measures_are_at_distance_zero_without_a_solver(data, p, kappa):
     order = np.array(data.draw(st.permutations(range(2 * len(p)))))
     twice, y = np.concatenate([p.points, p.points]), np.concatenate([labels, labels])
     weights = np.concatenate([0.25 * p.weights, 0.75 * p.weights])
-    again = Measure(np.concatenate([twice[order], np.full((1, p.points.shape[1]), 99.0)]), np.append(y[order], 5), np.append(weights[order], 0.0))
+    again = Measure(
+        np.concatenate([twice[order], np.full((1, p.points.shape[1]), 99.0)]),
+        np.append(y[order], 5),
+        np.append(weights[order], 0.0),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ot, "emd", None)
         found = wasserstein(Measure(p.points, labels, p.weights), again, kappa=kappa)
@@ -304,7 +341,11 @@ def test_scaling_and_translation(data, d, factor):
     p, q = data.draw(measures(d)), data.draw(measures(d))
     shift = np.array(data.draw(st.lists(COORDINATES, min_size=d, max_size=d)), float)
     found = wasserstein(p, q)
-    near(wasserstein(moved(p, lambda x: factor * x), moved(q, lambda x: factor * x)), factor * found.upper, absolute=TINY * factor)
+    near(
+        wasserstein(moved(p, lambda x: factor * x), moved(q, lambda x: factor * x)),
+        factor * found.upper,
+        absolute=TINY * factor,
+    )
     near(wasserstein(moved(p, lambda x: x + shift), moved(q, lambda x: x + shift)), found.upper, absolute=TINY)
     near(wasserstein(p, moved(p, lambda x: x + shift)), float(np.linalg.norm(shift)), absolute=TINY)
 
@@ -323,8 +364,14 @@ def test_convexity_and_mixing(data, d, share):
 def test_average_against_the_average_of_the_others(data, d, n):
     users = [data.draw(measures(d, most=4)) for _ in range(n)]
     points, weights = np.concatenate([u.points for u in users]), np.concatenate([u.weights / n for u in users])
-    others = Measure(np.concatenate([u.points for u in users[1:]]), weights=np.concatenate([u.weights / (n - 1) for u in users[1:]]))
-    near(wasserstein(users[0], Measure(points, weights=weights)), (1 - 1 / n) * wasserstein(users[0], others).upper, absolute=TINY)
+    others = Measure(
+        np.concatenate([u.points for u in users[1:]]), weights=np.concatenate([u.weights / (n - 1) for u in users[1:]])
+    )
+    near(
+        wasserstein(users[0], Measure(points, weights=weights)),
+        (1 - 1 / n) * wasserstein(users[0], others).upper,
+        absolute=TINY,
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -334,7 +381,13 @@ def test_contraction_under_lipschitz_maps(data, d):
     matrix = np.array(data.draw(st.lists(st.lists(COORDINATES, min_size=d, max_size=d), min_size=2, max_size=2)), float)
     norm = max(np.linalg.norm(matrix, 2), 1e-9)
     found = wasserstein(p, q)
-    for by in (lambda x: x @ matrix.T / norm, np.abs, lambda x: np.clip(x, -1, 1), lambda x: x[:, :1], lambda x: np.sort(x, axis=1)):
+    for by in (
+        lambda x: x @ matrix.T / norm,
+        np.abs,
+        lambda x: np.clip(x, -1, 1),
+        lambda x: x[:, :1],
+        lambda x: np.sort(x, axis=1),
+    ):
         assert wasserstein(moved(p, by), moved(q, by)).lower <= found.upper + TINY
 
 
@@ -346,7 +399,13 @@ def test_discrete_metric_is_total_variation(data):
     p, q = (Measure(np.arange(k), weights=u / u.sum()) for u in units)
     found = wasserstein(p, q, metric=1 - np.eye(k))
     near(found, float(total_variation(p, q)), rel=1e-12)
-    exact = sum(abs(Fraction(int(a), int(units[0].sum())) - Fraction(int(b), int(units[1].sum()))) for a, b in zip(*units, strict=True)) / 2
+    exact = (
+        sum(
+            abs(Fraction(int(a), int(units[0].sum())) - Fraction(int(b), int(units[1].sum())))
+            for a, b in zip(*units, strict=True)
+        )
+        / 2
+    )
     assert found.tv == float(exact)
     assert Fraction(found.lower) <= exact <= Fraction(found.upper)
 
@@ -375,7 +434,11 @@ PAIRS = {
     "one point": lambda rng: (random_measure(rng, 1, 3), random_measure(rng, 20, 3), {}),
     "labels": lambda rng: (random_measure(rng, 30, 2, labels=3), random_measure(rng, 20, 2, labels=3), {"kappa": 0.8}),
     "grid": lambda rng: (Measure(rng.integers(0, 4, (40, 2))), Measure(rng.integers(0, 4, (25, 2)) + 1), {}),
-    "pixels": lambda rng: (Measure(rng.integers(0, 256, (12, 60)) / 255.0), Measure(rng.integers(0, 256, (17, 60)) / 255.0), {}),
+    "pixels": lambda rng: (
+        Measure(rng.integers(0, 256, (12, 60)) / 255.0),
+        Measure(rng.integers(0, 256, (17, 60)) / 255.0),
+        {},
+    ),
     "matrix": lambda rng: (
         Measure(np.arange(9), weights=rng.dirichlet(np.ones(9))),
         Measure(np.arange(4, 12)),
@@ -429,10 +492,7 @@ def test_the_plan_is_exact_for_fractions(rng):
         assert np.rint(whole).sum(1).tolist() == (18 * units).tolist()
         assert np.rint(whole).sum(0).tolist() == [int(units.sum())] * 18
         stay = sum(
-            min(
-                Fraction(int(units[(x == z).all(1)].sum()), int(units.sum())),
-                Fraction(int((y == z).all(1).sum()), 18),
-            )
+            min(Fraction(int(units[(x == z).all(1)].sum()), int(units.sum())), Fraction(int((y == z).all(1).sum()), 18))
             for z in np.unique(x, axis=0)
         )
         still = (x[found.plan.row] == y[found.plan.col]).all(1)
@@ -539,7 +599,13 @@ def test_bright_images_are_exact(d, rng):
     x, y = (rng.integers(200, 256, (4, d)).astype(np.uint8) for _ in range(2))
     x[0] = 255
     squares = ((x.astype(np.int64)[:, None] - y.astype(np.int64)) ** 2).sum(2)
-    exact = min(math.fsum(math.sqrt(squares[i, j]) for i, j in enumerate(order)) for order in itertools.permutations(range(4))) / 4
+    exact = (
+        min(
+            math.fsum(math.sqrt(squares[i, j]) for i, j in enumerate(order))
+            for order in itertools.permutations(range(4))
+        )
+        / 4
+    )
     found = wasserstein(Measure(x), Measure(y))
     assert found.upper == pytest.approx(exact, rel=1e-13)
     assert found.lower <= exact <= found.upper
@@ -587,7 +653,9 @@ def test_metrics_given_as_matrix_and_as_function(rng):
     plain = wasserstein(Measure(x, weights=a), Measure(x, weights=b))
     for found in (
         wasserstein(Measure(np.arange(12), weights=a), Measure(np.arange(12), weights=b), metric=euclid(x, x)),
-        wasserstein(Measure(np.arange(12.0), weights=a), Measure(np.arange(12.0), weights=b), metric=euclid(x, x).tolist()),
+        wasserstein(
+            Measure(np.arange(12.0), weights=a), Measure(np.arange(12.0), weights=b), metric=euclid(x, x).tolist()
+        ),
         wasserstein(Measure(x, weights=a), Measure(x, weights=b), metric=euclid),
         wasserstein(Measure(x, np.zeros(12), a), Measure(x, np.ones(12), b), metric=euclid),
     ):
@@ -625,39 +693,75 @@ def with_entry(i, j, value, matrix=THREE):
 
 BAD = {
     "empty": (lambda: Measure([]), "Measure: no points; a distribution needs at least one"),
-    "NaN weights": (lambda: Measure([0.0, 1.0], weights=[NAN, 1.0]), "Measure: weights contain NaN or infinity; drop those points"),
-    "negative weights": (lambda: Measure([0.0, 1.0], weights=[1.5, -0.5]), "the smallest weight is -0.5; weights must be >= 0"),
+    "NaN weights": (
+        lambda: Measure([0.0, 1.0], weights=[NAN, 1.0]),
+        "Measure: weights contain NaN or infinity; drop those points",
+    ),
+    "negative weights": (
+        lambda: Measure([0.0, 1.0], weights=[1.5, -0.5]),
+        "the smallest weight is -0.5; weights must be >= 0",
+    ),
     "sum 2": (lambda: Measure([0.0, 1.0], weights=[1.0, 1.0]), "weights sum to 2, not 1; divide them by their sum"),
     "sum nearly 1": (lambda: Measure([0.0, 1.0], weights=[0.5, 0.5 + 1e-8]), "weights sum to 1.00000001, not 1"),
     "NaN points": (lambda: Measure([0.0, NAN]), "points contain NaN or infinity; drop or repair those rows"),
-    "not a measure": (lambda: wasserstein([0.0, 1.0], Q), r"p is list; give a Measure, such as Measure\(points, labels\) or federation\[i\]"),
+    "not a measure": (
+        lambda: wasserstein([0.0, 1.0], Q),
+        r"p is list; give a Measure, such as Measure\(points, labels\) or federation\[i\]",
+    ),
     "not a measure either": (lambda: wasserstein(P, np.zeros(3)), "q is ndarray; give a Measure"),
-    "features": (lambda: wasserstein(P, Measure([[0.0, 1.0]])), "p has points with 1 features, q with 2; they must agree"),
+    "features": (
+        lambda: wasserstein(P, Measure([[0.0, 1.0]])),
+        "p has points with 1 features, q with 2; they must agree",
+    ),
     "labels in p": (lambda: wasserstein(PL, Q), "only p has labels; give labels to both measures or to neither"),
     "labels in q": (lambda: wasserstein(P, QL), "only q has labels; give labels to both measures or to neither"),
-    "no labels": (lambda: wasserstein(P, Q, kappa=1.0), "these measures have no labels; give labels=, or leave kappa out"),
-    "no kappa": (lambda: wasserstein(PL, QL, "labelled"), "metric = 'labelled' needs kappa=, the price of a label in the unit of the features"),
+    "no labels": (
+        lambda: wasserstein(P, Q, kappa=1.0),
+        "these measures have no labels; give labels=, or leave kappa out",
+    ),
+    "no kappa": (
+        lambda: wasserstein(PL, QL, "labelled"),
+        "metric = 'labelled' needs kappa=, the price of a label in the unit of the features",
+    ),
     "kappa 0": (lambda: wasserstein(PL, QL, kappa=0.0), "kappa = 0.0; must be a finite number > 0"),
     "kappa -1": (lambda: wasserstein(PL, QL, "labelled", -1), "kappa = -1; must be a finite number > 0"),
     "kappa nan": (lambda: wasserstein(PL, QL, kappa=NAN), "kappa = nan; must be a finite number > 0"),
     "kappa inf": (lambda: wasserstein(PL, QL, kappa=INF), "kappa = inf; must be a finite number > 0"),
     "kappa text": (lambda: wasserstein(PL, QL, kappa="1"), "kappa = '1'; must be a finite number > 0"),
-    "kappa and matrix": (lambda: wasserstein(PL, QL, THREE, 1.0), "kappa belongs to the metric 'labelled'; a matrix or a function holds its own"),
+    "kappa and matrix": (
+        lambda: wasserstein(PL, QL, THREE, 1.0),
+        "kappa belongs to the metric 'labelled'; a matrix or a function holds its own",
+    ),
     "kappa and function": (lambda: wasserstein(PL, QL, euclid, 1.0), "kappa belongs to the metric 'labelled'"),
-    "NaN labels": (lambda: wasserstein(Measure([0.0], [NAN]), Measure([1.0], [1.0]), kappa=1.0), "labels contain NaN or infinity; drop those points"),
-    "name": (lambda: wasserstein(P, Q, "taxicab"), "metric = 'taxicab': unknown; choose one of 'euclidean', 'labelled'"),
+    "NaN labels": (
+        lambda: wasserstein(Measure([0.0], [NAN]), Measure([1.0], [1.0]), kappa=1.0),
+        "labels contain NaN or infinity; drop those points",
+    ),
+    "name": (
+        lambda: wasserstein(P, Q, "taxicab"),
+        "metric = 'taxicab': unknown; choose one of 'euclidean', 'labelled'",
+    ),
     "gap 0": (lambda: wasserstein(P, Q, gap=0.0), "gap = 0.0; must be a number > 0"),
     "gap -1": (lambda: wasserstein(P, Q, gap=-1e-9), "gap = -1e-09; must be a number > 0"),
     "gap nan": (lambda: wasserstein(P, Q, gap=NAN), "gap = nan; must be a number > 0"),
     "gap text": (lambda: wasserstein(P, Q, gap="small"), "gap = 'small'; must be a number > 0"),
     "no metric": (lambda: wasserstein(P, Q, None), r"metric: .*(shape \(\)|NoneType)"),
-    "ragged": (lambda: wasserstein(P, Q, [[0.0], [1.0, 2.0]]), "metric: list is neither 'euclidean', 'labelled', a matrix of numbers nor a function"),
+    "ragged": (
+        lambda: wasserstein(P, Q, [[0.0], [1.0, 2.0]]),
+        "metric: list is neither 'euclidean', 'labelled', a matrix of numbers nor a function",
+    ),
     "vector": (lambda: wasserstein(P, Q, [0.0, 1.0]), r"metric: a matrix of shape \(2,\); give \(k, k\)"),
     "not square": (lambda: wasserstein(P, Q, np.zeros((2, 3))), r"metric: a matrix of shape \(2, 3\); give \(k, k\)"),
-    "NaN": (lambda: wasserstein(P, Q, with_entry(0, 1, NAN)), "metric: a distance is NaN or infinite; every two points need a finite distance"),
+    "NaN": (
+        lambda: wasserstein(P, Q, with_entry(0, 1, NAN)),
+        "metric: a distance is NaN or infinite; every two points need a finite distance",
+    ),
     "inf": (lambda: wasserstein(P, Q, with_entry(0, 1, INF)), "metric: a distance is NaN or infinite"),
     "negative": (lambda: wasserstein(P, Q, with_entry(0, 1, -1.0)), "metric: a distance is -1; distances are >= 0"),
-    "diagonal": (lambda: wasserstein(P, Q, with_entry(1, 1, 0.5)), "metric: the distance from point 1 to itself is 0.5; it must be 0"),
+    "diagonal": (
+        lambda: wasserstein(P, Q, with_entry(1, 1, 0.5)),
+        "metric: the distance from point 1 to itself is 0.5; it must be 0",
+    ),
     "asymmetric": (
         lambda: wasserstein(P, Q, with_entry(0, 2, 1.5)),
         "metric: the distance from point 0 to 2 is 1.5, from 2 to 0 it is 1; a metric is symmetric",
@@ -666,18 +770,30 @@ BAD = {
         lambda: wasserstein(P, Q, with_entry(0, 2, 2.5, with_entry(2, 0, 2.5))),
         "metric: from point [02] to [02] it is 2.5, but by way of 1 only 2; the triangle inequality fails",
     ),
-    "index 2 of 2": (lambda: wasserstein(P, Q, 1 - np.eye(2)), r"metric: with a matrix of 2 points, the measures' points are their numbers 0 to 1"),
+    "index 2 of 2": (
+        lambda: wasserstein(P, Q, 1 - np.eye(2)),
+        r"metric: with a matrix of 2 points, the measures' points are their numbers 0 to 1",
+    ),
     "index -1": (lambda: wasserstein(Measure([-1, 0]), P, THREE), "numbers 0 to 2"),
     "index 0.5": (lambda: wasserstein(Measure([0.5, 0]), P, THREE), "numbers 0 to 2"),
-    "index of two features": (lambda: wasserstein(Measure([[0, 0]]), Measure([[1, 1]]), THREE), r"numbers 0 to 2, shape \(m, 1\)"),
+    "index of two features": (
+        lambda: wasserstein(Measure([[0, 0]]), Measure([[1, 1]]), THREE),
+        r"numbers 0 to 2, shape \(m, 1\)",
+    ),
     "index of common mass": (lambda: wasserstein(Measure([0, 7]), Measure([1, 7]), THREE), "numbers 0 to 2"),
     "index of equal measures": (lambda: wasserstein(Measure([0, 7]), Measure([7, 0]), THREE), "numbers 0 to 2"),
     "function's shape": (
         lambda: wasserstein(P, Q, lambda x, y: np.zeros((1, 1))),
         r"metric: the function returned shape \(1, 1\) for 2 and 2 points; must be \(2, 2\)",
     ),
-    "function's NaN": (lambda: wasserstein(P, Q, lambda x, y: np.full((len(x), len(y)), NAN)), "metric: a distance is NaN or infinite"),
-    "squares": (lambda: wasserstein(Measure([0.0, 3.0]), Measure([1.0, 2.0]), lambda x, y: euclid(x, y) ** 2), "the triangle inequality fails"),
+    "function's NaN": (
+        lambda: wasserstein(P, Q, lambda x, y: np.full((len(x), len(y)), NAN)),
+        "metric: a distance is NaN or infinite",
+    ),
+    "squares": (
+        lambda: wasserstein(Measure([0.0, 3.0]), Measure([1.0, 2.0]), lambda x, y: euclid(x, y) ** 2),
+        "the triangle inequality fails",
+    ),
     "function on many": (
         lambda: wasserstein(Measure(np.arange(0, 9000, 2)), Measure(np.arange(1, 9001, 2)), euclid),
         "metric: a function on 9000 points; at most 4000, larger problems need 'euclidean' or 'labelled'",
@@ -686,10 +802,22 @@ BAD = {
         lambda: wasserstein(P, Q).potential(np.zeros((3, 2))),
         r"potential: points of shape \(3, 2\); give \(m, 1\)",
     ),
-    "potential's labels": (lambda: wasserstein(PL, QL, kappa=1.0).potential([0.0]), "potential: its metric has labels; give labels="),
-    "potential without labels": (lambda: wasserstein(P, Q).potential([0.0], [1]), "potential: its metric has no labels"),
-    "beyond floats": (lambda: wasserstein(Measure([1e308, 0.0]), Measure([-1e308, 1.0])), "divide them by a common number"),
-    "whole numbers beyond floats": (lambda: wasserstein(Measure([2**60]), Measure([2**60 + 1])), "integer points beyond 2\\^53 have no exact float"),
+    "potential's labels": (
+        lambda: wasserstein(PL, QL, kappa=1.0).potential([0.0]),
+        "potential: its metric has labels; give labels=",
+    ),
+    "potential without labels": (
+        lambda: wasserstein(P, Q).potential([0.0], [1]),
+        "potential: its metric has no labels",
+    ),
+    "beyond floats": (
+        lambda: wasserstein(Measure([1e308, 0.0]), Measure([-1e308, 1.0])),
+        "divide them by a common number",
+    ),
+    "whole numbers beyond floats": (
+        lambda: wasserstein(Measure([2**60]), Measure([2**60 + 1])),
+        "integer points beyond 2\\^53 have no exact float",
+    ),
 }
 
 
@@ -725,13 +853,22 @@ LIES = {
     "mass elsewhere": (lambda plan, log: (np.roll(plan, 1, axis=0), log), "does not have the given marginals"),
     "half a unit": (lambda plan, log: (plan + 0.5 * (plan > 0), log), "does not have the given marginals"),
     "negative": (lambda plan, log: (-plan, log), "does not have the given marginals"),
-    "transposed costs": (lambda plan, log: (plan[::-1, ::-1].copy(), log), "does not have the given marginals|certificate not closed"),
+    "transposed costs": (
+        lambda plan, log: (plan[::-1, ::-1].copy(), log),
+        "does not have the given marginals|certificate not closed",
+    ),
     "NaN plan": (lambda plan, log: (plan * NAN, log), "does not have the given marginals"),
     "code 3": (lambda plan, log: (plan, {**log, "result_code": 3}), "POT ended with result code 3 on 8 x 11 points"),
     "code 0": (lambda plan, log: (plan * 0, {**log, "result_code": 0}), "POT ended with result code 0"),
-    "a warning": (lambda plan, log: (plan, {**log, "warning": "beware"}), "POT ended with result code 1 on 8 x 11 points: beware"),
+    "a warning": (
+        lambda plan, log: (plan, {**log, "warning": "beware"}),
+        "POT ended with result code 1 on 8 x 11 points: beware",
+    ),
     "not optimal": (lambda plan, log: (north_west(plan.sum(1), plan.sum(0)), log), "certificate not closed"),
-    "wrong duals": (lambda plan, log: (plan, {**log, "v": log["v"] + np.linspace(0, 1, len(log["v"]))}), "certificate not closed"),
+    "wrong duals": (
+        lambda plan, log: (plan, {**log, "v": log["v"] + np.linspace(0, 1, len(log["v"]))}),
+        "certificate not closed",
+    ),
     "duals upside down": (lambda plan, log: (plan, {**log, "u": -log["u"], "v": -log["v"]}), "certificate not closed"),
     "NaN duals": (lambda plan, log: (plan, {**log, "v": log["v"] * NAN}), "certificate not closed"),
     "large duals": (lambda plan, log: (plan, {**log, "v": 1e10 * log["v"]}), "certificate not closed"),
@@ -791,7 +928,9 @@ def test_noisy_duals_give_valid_ends_or_an_error(seed, noise):
 
 @pytest.mark.parametrize("far", [1e2, 1e4, 1e6, 1e8])
 def test_an_outlier_on_both_sides(far):
-    """The mean distance is far above what moves; POT's tolerance is relative to the mean. Solved once more on reduced costs."""
+    """The mean distance is far above what moves; POT's tolerance is relative to the mean. Solved once more on reduced
+    costs.
+    """
     for seed in range(6):
         rng = np.random.default_rng(seed)
         x, y, a = rng.normal(size=(60, 2)), rng.normal(size=(60, 2)), np.ones(60)

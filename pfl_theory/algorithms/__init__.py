@@ -1,4 +1,6 @@
-"""Algorithms, one file each; a new file that defines a subclass of :class:`~pfl_theory.algorithms.algorithm.Algorithm` is found by itself."""
+"""Algorithms, one file each; a new file that defines a subclass of :class:`~pfl_theory.algorithms.algorithm.Algorithm`
+is found by itself.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ class State:
 
 
 class Algorithm(ABC):
-    """Frozen dataclasses derive from this. `round` is pure: it returns a new state and the averages at every local step if asked."""
+    """Frozen dataclasses derive from this. `round` is pure: it returns a new state and the averages at every local step
+    if asked.
+    """
 
     @property
     @abstractmethod
@@ -31,7 +33,9 @@ class Algorithm(ABC):
         """Name in figures and tables."""
 
     def prepare(self, problem: Problem) -> Problem:
-        """The problem the rounds run on (centralised training pools the users); also the place to refuse what does not fit."""
+        """The problem the rounds run on (centralised training pools the users); also the place to refuse what does not
+        fit.
+        """
         return problem
 
     def init(self, problem: Problem, w0: NDArray) -> State:
@@ -39,7 +43,9 @@ class Algorithm(ABC):
         return State(w0)
 
     @abstractmethod
-    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+    def round(
+        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
+    ) -> tuple[State, NDArray]:
         """One communication round; returns the state and wbar_{k+1,t} (tau + 1, d) if `trace`, else (1, d)."""
 
 
@@ -56,27 +62,39 @@ def participants(participation: float | int, n_users: int) -> int:
     >>> participants(0.2, 50), participants(3, 50), participants(1.0, 50)
     (10, 3, 50)
     """
-    if isinstance(participation, (bool, np.bool_)) or not isinstance(participation, (int, float, np.integer, np.floating)):
+    if isinstance(participation, (bool, np.bool_)) or not isinstance(
+        participation, (int, float, np.integer, np.floating)
+    ):
         require(False, f"participation = {participation!r}; give a share in (0, 1] (float) or a number of users (int)")
     if isinstance(participation, (int, np.integer)):
-        require(1 <= participation <= n_users, f"participation = {participation} users of {n_users}; must be 1 to {n_users}")
+        require(
+            1 <= participation <= n_users, f"participation = {participation} users of {n_users}; must be 1 to {n_users}"
+        )
         return int(participation)
-    require(0 < participation <= 1, f"participation = {participation}; a share must lie in (0, 1]; for a number of users give an int")
+    require(
+        0 < participation <= 1,
+        f"participation = {participation}; a share must lie in (0, 1]; for a number of users give an int",
+    )
     users = participation * n_users
     require(
         users >= 1 - 1e-9,
-        f"participation = {participation} of {n_users} users is {users:g} users; r n must be at least 1: use {1 / n_users:g} or more",
+        f"participation = {participation} of {n_users} users is {users:g} users; r n must be at least 1: use "
+        f"{1 / n_users:g} or more",
     )
     require(
         abs(users - round(users)) <= 1e-9 * n_users,
-        f"participation = {participation} of {n_users} users is {users:g} users; r n must be an integer: use {max(1, round(users))}/{n_users}",
+        f"participation = {participation} of {n_users} users is {users:g} users; r n must be an integer: use "
+        f"{max(1, round(users))}/{n_users}",
     )
     return round(users)
 
 
 def checked_steps(algorithm: str, *, beta: float, local_steps: int, alpha: float = 0.0, **batches: int | None) -> None:
     """Common hyperparameters: alpha >= 0, beta > 0, tau >= 1, batch sizes >= 1 or None."""
-    require(bool(np.isfinite(alpha) and alpha >= 0), f"{algorithm}: alpha = {alpha}; must be a finite number >= 0 (0 is FedAvg)")
+    require(
+        bool(np.isfinite(alpha) and alpha >= 0),
+        f"{algorithm}: alpha = {alpha}; must be a finite number >= 0 (0 is FedAvg)",
+    )
     require(bool(np.isfinite(beta) and beta > 0), f"{algorithm}: beta = {beta}; must be a finite number > 0")
     whole = isinstance(local_steps, (int, np.integer)) and not isinstance(local_steps, bool)
     require(whole and local_steps >= 1, f"{algorithm}: local_steps = {local_steps!r}; tau must be an integer >= 1")

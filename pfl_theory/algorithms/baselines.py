@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.philox import choose_users
 from ..problems.problem import Problem
 from .algorithm import Algorithm, State, checked_steps, participants, plain_plan
 from .local_steps import LocalPlan, local_steps
-from .random import choose_users
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,9 @@ class FedAvg(Algorithm):
         """What a user does in a round, as the kernels read it."""
         return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
 
-    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+    def round(
+        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
+    ) -> tuple[State, NDArray]:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
         path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
         return State(path[-1]), path
@@ -64,7 +66,8 @@ class FedAvg(Algorithm):
 
 @dataclass(frozen=True)
 class LocalTraining(Algorithm):
-    """Every user trains alone on f_i; nothing is averaged. ``run.w`` is the average of the users' models, for reference only.
+    """Every user trains alone on f_i; nothing is averaged. ``run.w`` is the average of the users' models, for reference
+    only.
 
     Parameters
     ----------
@@ -95,10 +98,14 @@ class LocalTraining(Algorithm):
     def init(self, problem: Problem, w0: NDArray) -> State:
         return State(w0, np.tile(w0, (problem.n_users, 1)))
 
-    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+    def round(
+        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
+    ) -> tuple[State, NDArray]:
         assert state.w_users is not None
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
-        path, final = local_steps(problem, users, state.w_users, self.plan, seed=seed, round_=round_, trace=trace, keep=True)
+        path, final = local_steps(
+            problem, users, state.w_users, self.plan, seed=seed, round_=round_, trace=trace, keep=True
+        )
         models = state.w_users.copy()
         models[users] = final
         return State(models.mean(0), models), path
@@ -134,6 +141,8 @@ class Centralized(Algorithm):
     def prepare(self, problem: Problem) -> Problem:
         return problem.pooled()
 
-    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+    def round(
+        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
+    ) -> tuple[State, NDArray]:
         path, _ = local_steps(problem, np.arange(1), state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
         return State(path[-1]), path

@@ -1,7 +1,7 @@
 """The local steps of Algorithm 1, for the users that take part in a round.
 
-Three routes to the same numbers: the general kernel (rows, batches of row indices), Gram steps (losses of one margin with exact
-expectations), and NumPy for problems made from functions.
+Three routes to the same numbers: the general kernel (rows, batches of row indices), Gram steps (losses of one margin
+with exact expectations), and NumPy for problems made from functions.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import chunks, driver_for, kernel, over_users
-from .._simd import fetch_ahead, weighted_rows
 from ..errors import InputError, require
+from ..kernels.jit import chunks, driver_for, kernel, over_users
+from ..kernels.philox import draw, stream_key
+from ..kernels.simd import fetch_ahead, weighted_rows
 from ..losses import dispatch
 from ..losses.margin import add_span, margins
 from ..problems.functions import FunctionOracle
 from ..problems.problem import Problem
 from ..problems.rows import LARGEST_GRAM, RowOracle
-from .random import draw, stream_key
 
 LANES = 8  # elementwise loops of the Gram steps run over a multiple: without it the last rows are done one by one
 EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN = 0, 1, 2, 3  # PLAIN: one stochastic gradient step (FedAvg)
@@ -43,7 +43,9 @@ class LocalPlan(NamedTuple):
 
 
 @kernel
-def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, plan, key, round_, first, last, total, final):  # type: ignore[no-untyped-def]
+def row_steps(
+    loss, x, y, scale, weights, cumulative, offsets, users, start, plan, key, round_, first, last, total, final
+):  # type: ignore[no-untyped-def]
     """Users[first:last] take their local steps. `total[t]` gains the iterates before step t (last row: after all);
     `final[s]` becomes the end point."""
     d = start.shape[1]
@@ -78,7 +80,9 @@ def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, pla
             if plan.variant == PLAIN:
                 if sizes[OUTER] > 0:
                     rows, coef = drawn[: sizes[OUTER]], even[: sizes[OUTER]]
-                    draw(key, round_, i, 3 * t + OUTER, lo, hi, cumulative, sizes[OUTER], plan.replace, order, rows, coef)
+                    draw(
+                        key, round_, i, 3 * t + OUTER, lo, hi, cumulative, sizes[OUTER], plan.replace, order, rows, coef
+                    )
                 _gradient(loss, i, x, y, scale, rows, coef, w, g)
                 for j in range(d):
                     w[j] -= plan.beta * g[j]
@@ -98,7 +102,20 @@ def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, pla
                 rows, coef = everything, share
                 if sizes[HESSIAN] > 0:
                     rows, coef = drawn[: sizes[HESSIAN]], even[: sizes[HESSIAN]]
-                    draw(key, round_, i, 3 * t + HESSIAN, lo, hi, cumulative, sizes[HESSIAN], plan.replace, order, rows, coef)
+                    draw(
+                        key,
+                        round_,
+                        i,
+                        3 * t + HESSIAN,
+                        lo,
+                        hi,
+                        cumulative,
+                        sizes[HESSIAN],
+                        plan.replace,
+                        order,
+                        rows,
+                        coef,
+                    )
                 if plan.variant == EXACT:
                     _hvp(loss, i, x, y, scale, rows, coef, w, v, h)
                 else:
@@ -125,11 +142,11 @@ def row_steps(loss, x, y, scale, weights, cumulative, offsets, users, start, pla
 def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, start, l2, plan, first, last, total, final):  # type: ignore[no-untyped-def]
     """The same with exact expectations for l = phi(<w, x>, y) + (l2/2)||w||^2, in the span of w_k and the user's rows.
 
-    Every vector is s w_k + X^T c, its margins s X w_k + G c with G = X X^T kept: after one pass over the rows, a local step costs two or
-    three products with the small G instead of six with X. `flat` is x as one line of numbers.
+    Every vector is s w_k + X^T c, its margins s X w_k + G c with G = X X^T kept: after one pass over the rows, a local
+    step costs two or three products with the small G instead of six with X. `flat` is x as one line of numbers.
 
-    All scratch is one array with parts LARGEST_GRAM apart: so the compiler sees that parts do not overlap. Parts are read to whole
-    registers (padded to `lanes`); what stands beyond row m has weight 0 and enters nothing.
+    All scratch is one array with parts LARGEST_GRAM apart: so the compiler sees that parts do not overlap. Parts are
+    read to whole registers (padded to `lanes`); what stands beyond row m has weight 0 and enters nothing.
     """
     d = start.shape[1]
     tau, trace = plan.local_steps, total.shape[0] > 1
@@ -137,7 +154,8 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
     z, part = np.zeros(9 * n), np.empty(d)
     slope, product, v, c = z[5 * n : 6 * n], z[7 * n : 8 * n], z[8 * n :], z[4 * n : 5 * n]
     origin_margin = z[2 * n : 3 * n]
-    # parts of z: 0 coef, 1 target, 2 margin of w_k, 3 margin, 4 c, 5 slope (of the gradient at w, with l2 c), 6 curvature, 7 product, 8 v
+    # parts of z: 0 coef, 1 target, 2 margin of w_k, 3 margin, 4 c, 5 slope (of the gradient at w, with l2 c), 6
+    # curvature, 7 product, 8 v
     for s_ in range(first, last):
         i = users[s_]
         lo, m = offsets[i], offsets[i + 1] - offsets[i]
@@ -157,11 +175,17 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
         rows_at, rows_end = offsets[ahead_user] * d, offsets[ahead_user + 1] * d
         gram_at, gram_end = starts[ahead_user], starts[ahead_user + 1]
         for t in range(tau):
-            fetch_ahead(flat, rows_at + (rows_end - rows_at) * t // tau, rows_at + (rows_end - rows_at) * (t + 1) // tau)
-            fetch_ahead(gram, gram_at + (gram_end - gram_at) * t // tau, gram_at + (gram_end - gram_at) * (t + 1) // tau)
+            fetch_ahead(
+                flat, rows_at + (rows_end - rows_at) * t // tau, rows_at + (rows_end - rows_at) * (t + 1) // tau
+            )
+            fetch_ahead(
+                gram, gram_at + (gram_end - gram_at) * t // tau, gram_at + (gram_end - gram_at) * (t + 1) // tau
+            )
             if trace:
                 add_span(flat, lo, m, scale, s, c, origin, part, total[t])
-            moved = plan.beta if t > 0 else 0.0  # the last step's move reaches the margins here, in the same loop as the slopes
+            moved = (
+                plan.beta if t > 0 else 0.0
+            )  # the last step's move reaches the margins here, in the same loop as the slopes
             for k in range(lanes):
                 u = z[3 * n + k] - moved * (vs * z[2 * n + k] + z[7 * n + k])
                 z[3 * n + k] = u
@@ -188,7 +212,10 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
                     else:
                         for k in range(lanes):
                             step = plan.delta * (vs * z[2 * n + k] + z[7 * n + k])
-                            ahead, behind = _dphi(loss, z[3 * n + k] + step, z[n + k]), _dphi(loss, z[3 * n + k] - step, z[n + k])
+                            ahead, behind = (
+                                _dphi(loss, z[3 * n + k] + step, z[n + k]),
+                                _dphi(loss, z[3 * n + k] - step, z[n + k]),
+                            )
                             h = z[k] * (ahead - behind) / (2.0 * plan.delta) + l2 * z[8 * n + k]
                             z[8 * n + k] -= plan.alpha * h
                     vs = vs - plan.alpha * l2 * vs
@@ -205,7 +232,15 @@ def gram_steps(loss, flat, y, scale, weights, offsets, gram, starts, users, star
 
 
 def local_steps(
-    problem: Problem, users: NDArray, start: NDArray, plan: LocalPlan, *, seed: int, round_: int, trace: bool = False, keep: bool = False
+    problem: Problem,
+    users: NDArray,
+    start: NDArray,
+    plan: LocalPlan,
+    *,
+    seed: int,
+    round_: int,
+    trace: bool = False,
+    keep: bool = False,
 ) -> tuple[NDArray, NDArray]:
     """Local steps of `users` from `start`.
 
@@ -237,7 +272,20 @@ def local_steps(
         return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: steps(*data, *piece), 4.0)
     check_batches(oracle, plan)
     key, steps = stream_key(seed, "batches"), driver_for(row_steps, oracle.record)
-    rows = (oracle.record, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.cumulative, oracle.fed.offsets, users, start, plan, key, round_)
+    rows = (
+        oracle.record,
+        oracle.x,
+        oracle.y,
+        oracle.scale,
+        oracle.weights,
+        oracle.cumulative,
+        oracle.fed.offsets,
+        users,
+        start,
+        plan,
+        key,
+        round_,
+    )
     return _by_chunks(oracle, users, plan, trace, keep, lambda *piece: steps(*rows, *piece), 7.0 * plan.local_steps)
 
 
@@ -269,25 +317,38 @@ def check_batches(oracle: RowOracle, plan: LocalPlan) -> None:
     smallest = int(oracle.fed.sizes.min())
     require(
         largest <= smallest,
-        f"a batch of {largest} without replacement, but user {int(oracle.fed.sizes.argmin())} has {smallest}; use a smaller one or replace=True",
+        f"a batch of {largest} without replacement, but user {int(oracle.fed.sizes.argmin())} has {smallest}; use a "
+        "smaller one or replace=True",
     )
     require(oracle.uniform, "batches without replacement need users that weigh their rows equally; use replace=True")
 
 
 def _function_steps(
-    oracle: FunctionOracle, users: NDArray, start: NDArray, plan: LocalPlan, seed: int, round_: int, trace: bool, keep: bool
+    oracle: FunctionOracle,
+    users: NDArray,
+    start: NDArray,
+    plan: LocalPlan,
+    seed: int,
+    round_: int,
+    trace: bool,
+    keep: bool,
 ) -> tuple[NDArray, NDArray]:
     """Algorithm 1 on callables: all users step (a callable takes (n, d) points), those that take part are averaged."""
     if oracle.exact_only and max(plan.batch_inner, plan.batch_outer, plan.batch_hessian) > 0:
         raise InputError(f"batches: {oracle.exact_only}; use exact expectations (batch=None)")
     if plan.variant == EXACT and not oracle.has_hvp:
-        raise InputError("from_functions: no hvp and no hessian were given; give hvp=, or use variant='first-order' or 'hessian-free'")
+        raise InputError(
+            "from_functions: no hvp and no hessian were given; give hvp=, or use variant='first-order' or "
+            "'hessian-free'"
+        )
     w = np.array(np.broadcast_to(start, (oracle.n_users, oracle.dim)), dtype=np.float64)
     noise = oracle.noise
     path = []
 
     def rng(t: int, which: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(key=[int(stream_key(seed, "function noise")), round_], counter=[t, which, 0, 0]))
+        return np.random.Generator(
+            np.random.Philox(key=[int(stream_key(seed, "function noise")), round_], counter=[t, which, 0, 0])
+        )
 
     def gradient(at: NDArray, t: int, which: int, size: int) -> NDArray:
         g = oracle.gradient(at)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import one_of, require
+from ..kernels.philox import choose_users
 from ..problems.problem import Problem
 from .algorithm import Algorithm, State, checked_steps, participants
 from .local_steps import EXACT, FIRST_ORDER, HESSIAN_FREE, LocalPlan, local_steps
-from .random import choose_users
 
 VARIANTS = {"exact": EXACT, "first-order": FIRST_ORDER, "hessian-free": HESSIAN_FREE}
 SHORT = {"exact": "exact", "first-order": "FO", "hessian-free": "HF"}
@@ -40,7 +40,8 @@ class PerFedAvg(Algorithm):
     batch_inner, batch_outer, batch_hessian : int or None
         Sizes of D, D', D''; None takes the exact expectation.
     variant : {"exact", "first-order", "hessian-free"}
-        ``first-order`` drops the Hessian; ``hessian-free`` replaces H v by [g(w + delta v; D'') - g(w - delta v; D'')] / (2 delta).
+        ``first-order`` drops the Hessian; ``hessian-free`` replaces H v by [g(w + delta v; D'') - g(w - delta v; D'')]
+        / (2 delta).
     delta : float, optional
         Difference step of the Hessian-free variant; 1e-3 when absent.
     replace : bool
@@ -82,7 +83,8 @@ class PerFedAvg(Algorithm):
         )
         one_of("PerFedAvg: variant", self.variant, tuple(VARIANTS))
         require(
-            self.delta is None or bool(np.isfinite(self.delta) and self.delta > 0), f"PerFedAvg: delta = {self.delta}; must be a finite number > 0"
+            self.delta is None or bool(np.isfinite(self.delta) and self.delta > 0),
+            f"PerFedAvg: delta = {self.delta}; must be a finite number > 0",
         )
 
     @property
@@ -104,7 +106,9 @@ class PerFedAvg(Algorithm):
             replace=bool(self.replace),
         )
 
-    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> tuple[State, NDArray]:
+    def round(
+        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
+    ) -> tuple[State, NDArray]:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
         path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
         return State(path[-1]), path

@@ -9,16 +9,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, require
+from ..kernels.philox import stream_key
 from ..problems.problem import Problem
 from ..runs.run import Run
 from .algorithm import Algorithm, as_dict, participants, plain_plan
 from .local_steps import local_steps
-from .random import stream_key
 
 RECORDS = ("meta_value", "meta_gradient", "local_gradient", "loss", "accuracy")
 
 
-def adapt(problem: Problem, w: ArrayLike, *, alpha: float, steps: int = 1, batch: int | None = None, seed: int = 0, replace: bool = True) -> NDArray:
+def adapt(
+    problem: Problem,
+    w: ArrayLike,
+    *,
+    alpha: float,
+    steps: int = 1,
+    batch: int | None = None,
+    seed: int = 0,
+    replace: bool = True,
+) -> NDArray:
     """Personalise: `steps` gradient steps of size `alpha` from w on every user's own data.
 
     Parameters
@@ -49,11 +58,22 @@ def adapt(problem: Problem, w: ArrayLike, *, alpha: float, steps: int = 1, batch
     """
     require(bool(np.isfinite(alpha) and alpha >= 0), f"adapt: alpha = {alpha}; must be a finite number >= 0")
     whole = isinstance(batch, (int, np.integer)) and not isinstance(batch, bool)
-    require(batch is None or (whole and batch >= 1), f"adapt: batch = {batch!r}; must be an integer >= 1, or None for the exact gradient")  # type: ignore[operator]
+    require(
+        batch is None or (whole and batch >= 1),
+        f"adapt: batch = {batch!r}; must be an integer >= 1, or None for the exact gradient",
+    )  # type: ignore[operator]
     require(isinstance(steps, (int, np.integer)) and steps >= 1, f"adapt: steps = {steps!r}; must be an integer >= 1")
     start = problem.points(w)
     require(bool(np.isfinite(start).all()), "adapt: w contains NaN or infinity")
-    _, final = local_steps(problem, np.arange(problem.n_users), start, plain_plan(alpha, steps, batch, replace), seed=seed, round_=2**31, keep=True)
+    _, final = local_steps(
+        problem,
+        np.arange(problem.n_users),
+        start,
+        plain_plan(alpha, steps, batch, replace),
+        seed=seed,
+        round_=2**31,
+        keep=True,
+    )
     return final
 
 
@@ -103,13 +123,19 @@ def run(
     InputError
         Bad hyperparameters, unknown records, more users a round than there are.
     """
-    require(isinstance(algorithm, Algorithm), f"run: algorithm is {type(algorithm).__name__}; give PerFedAvg, FedAvg, LocalTraining or Centralized")
+    require(
+        isinstance(algorithm, Algorithm),
+        f"run: algorithm is {type(algorithm).__name__}; give PerFedAvg, FedAvg, LocalTraining or Centralized",
+    )
     require(isinstance(rounds, (int, np.integer)) and rounds >= 1, f"run: rounds = {rounds!r}; must be an integer >= 1")
     require(isinstance(every, (int, np.integer)) and every >= 1, f"run: every = {every!r}; must be an integer >= 1")
     wanted = (record,) if isinstance(record, str) else tuple(record or ())
     for name in wanted:
         require(name in RECORDS, f"run: record {name!r}; choose from {', '.join(map(repr, RECORDS))}")
-    require(test is None or isinstance(test, Problem), f"run: test is {type(test).__name__}; give a Problem on the users' test data")
+    require(
+        test is None or isinstance(test, Problem),
+        f"run: test is {type(test).__name__}; give a Problem on the users' test data",
+    )
     stream_key(seed, "")  # refuses a bad seed even where nothing is drawn
     require(
         test is None or (test.dim == problem.dim and test.n_users == problem.n_users),
@@ -162,11 +188,27 @@ def run(
             if wanted and not note(int(rounds)):
                 diverged_at = int(rounds)
     n_records = len(at)
-    if "local_gradient_norm2" in records and diverged_at is None:  # the last record is after all rounds: no local step follows it
+    if (
+        "local_gradient_norm2" in records and diverged_at is None
+    ):  # the last record is after all rounds: no local step follows it
         records["local_gradient_norm2"].append(np.full_like(records["local_gradient_norm2"][0], np.nan))
     arrays = {name: np.array(values[:n_records]) for name, values in records.items()}
-    facts = {**as_dict(algorithm), "seed": int(seed), "rounds_asked": int(rounds), "n_users": problem.n_users, "dim": problem.dim}
-    return Run(state.w, state.w_users, "finished" if diverged_at is None else "diverged", np.array(at), arrays, facts, diverged_at)
+    facts = {
+        **as_dict(algorithm),
+        "seed": int(seed),
+        "rounds_asked": int(rounds),
+        "n_users": problem.n_users,
+        "dim": problem.dim,
+    }
+    return Run(
+        state.w,
+        state.w_users,
+        "finished" if diverged_at is None else "diverged",
+        np.array(at),
+        arrays,
+        facts,
+        diverged_at,
+    )
 
 
 def _meta_gradient_norm2(problem: Problem, w: NDArray, alpha: float) -> float:

@@ -1,14 +1,16 @@
-"""Claims, one file per statement: both sides of it computed and judged. A new file in this folder that defines ``CLAIMS`` is found by itself."""
+"""Claims, one file per statement: both sides of it computed and judged. A new file in this folder that defines
+``CLAIMS`` is found by itself.
+"""
 
 from __future__ import annotations
 
 from ..discovery import modules
 from ..errors import InputError
-from .claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
-from .data_side import BestKappa, best_kappa
-from .instance import Instance
-from .interval import Interval
-from .table import COLUMNS, judge_random, judged_rows
+from ..judging.claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
+from ..judging.instance import Instance
+from ..judging.on_data import BestKappa, best_kappa
+from ..judging.table import COLUMNS, judge_random, judged_rows
+from ..rigour.interval import Interval
 
 
 def all_claims() -> list[Claim]:

@@ -4,14 +4,17 @@ r"""Corollary 4.6: how many rounds give E||grad F||^2 <= eps.
 version, form                  statement                                                                                        tight
 =============================  ===============================================================================================  =================
 paper                          tau = eps^(-1/2), K = eps^(-3/2), beta = eps: at most O(1) (eps + alpha^2 sigma_G^2/D)           false for r < 1:
-                                                                                                                                O(1) ~ eps^(-1/2)
+                                                                                                                                O(1)
+                                                                                                                                ~
+                                                                                                                                eps^(-1/2)
 corrected, all-users           r = 1: at most eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) + 1.961 b^2             rate yes
 corrected, some-users          r < 1: at most 1.94 L_F p gamma_F^2 sqrt(eps) + O(eps), the O written out                        rate yes
 corrected, rounds-necessary    on instance I no constant beta, tau need fewer than 2 Delta L p gamma^2/eps^2 rounds             constant, eps -> 0
 corrected, rounds-sufficient   2 Delta L (p gamma^2 + eps)/eps^2 rounds are enough                                              constant, eps -> 0
 =============================  ===============================================================================================  =================
 
-The two statements on rounds are about (1/K) sum_k E||grad F(w_k)||^2, a uniformly drawn round. Proofs: docs/theory.md, section 9.5.8.
+The two statements on rounds are about (1/K) sum_k E||grad F(w_k)||^2, a uniformly drawn round. Proofs: docs/theory.md,
+section 9.5.8.
 """
 
 from __future__ import annotations
@@ -23,15 +26,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..algorithms.baselines import FedAvg
-from ..balls import UNIT, Ball
-from . import counterexample
-from .claim import Case, Claim, Hypothesis, Sides, has_constants
-from .enumerated_runs import ExactRun
-from .instance import Instance
-from .interval import Interval
-from .master import BIAS_AT_FULL, CERTIFIED, MOST_S, Terms
-from .on_curves import ON_CURVES
-from .run_terms import (
+from ..expectations.enumerated_runs import ExactRun
+from ..judging import instance_one
+from ..judging.claim import Case, Claim, Hypothesis, Sides, has_constants
+from ..judging.instance import Instance
+from ..judging.on_curves import ON_CURVES
+from ..judging.on_runs import (
     BOUNDED_BELOW,
     FULL,
     RUN,
@@ -44,11 +44,16 @@ from .run_terms import (
     step_at_most,
     steps_of,
 )
+from ..rigour.balls import UNIT, Ball
+from ..rigour.interval import Interval
+from ..theory.master import BIAS_AT_FULL, CERTIFIED, MOST_S, Terms
 from .theorem_4_5 import SMALL_STEP, random_piecewise_run
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Corollary 4.6, as transcribed"
 CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")
-MARGIN = 1e-9  # of X^2 in the search for the least number of rounds: far above the rounding of its formulas (below 1e-11)
+MARGIN = (
+    1e-9  # of X^2 in the search for the least number of rounds: far above the rounding of its formulas (below 1e-11)
+)
 
 
 # --- the corollary's parameters ---
@@ -80,7 +85,7 @@ STEP = step_at_most(MOST_S, lambda instance: sharp_reading(instance).L_F, "beta 
 def on_instance_one(epsilon: float, participation: int = 1) -> Instance:
     """Instance I from w_0 = 1 with the corollary's parameters."""
     tau, K, beta = parameters(epsilon)
-    base = counterexample.instance(tau=tau, rounds=K, beta=beta, participation=participation, w0=1.0)
+    base = instance_one.instance(tau=tau, rounds=K, beta=beta, participation=participation, w0=1.0)
     title = f"instance I, r n = {participation} of 2, epsilon = {epsilon:g}"
     return Instance(base.problem, 0.0, name=title, algorithm=base.algorithm, rounds=K, w0=base.w0, epsilon=epsilon)
 
@@ -94,7 +99,7 @@ def reached(epsilon: float, participation: int = 1) -> float:
     (50.3338, 0.500025)
     """
     tau, K, beta = parameters(epsilon)
-    return float(counterexample.closed_form(tau=tau, rounds=K, beta=beta, participation=participation, w0=1.0).M2)
+    return float(instance_one.closed_form(tau=tau, rounds=K, beta=beta, participation=participation, w0=1.0).M2)
 
 
 def sides_paper(instance: Instance) -> Sides:
@@ -105,17 +110,26 @@ def sides_paper(instance: Instance) -> Sides:
 
 
 def rate_at_full(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
-    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + sqrt(eps))) + 1.961 b^2: tau is rounded up, so eps^2 tau (tau - 1) <= eps (1 + sqrt(eps))."""
+    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + sqrt(eps))) + 1.961 b^2: tau is rounded up, so eps^2 tau (tau - 1) <=
+    eps (1 + sqrt(eps)).
+    """
     linear = 2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2 * (1.0 + epsilon.sqrt())
     return epsilon * linear + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
 
 
 def rate_at_part(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
-    """c3 L_F p gamma^2 (sqrt(eps) + eps) + eps (c0 Delta + c1 L_F v^2/m + c2v L_F^2 v^2 eps^(1/2) + c2g L_F^2 gamma^2 (1 + eps^(1/2))) + c4 b^2."""
+    """c3 L_F p gamma^2 (sqrt(eps) + eps) + eps (c0 Delta + c1 L_F v^2/m + c2v L_F^2 v^2 eps^(1/2) + c2g L_F^2 gamma^2
+    (1 + eps^(1/2))) + c4 b^2.
+    """
     c0, c1, c2v, c2g, c3, c4 = (Ball.relative(c, UNIT) for c in CERTIFIED[1.0, "ii"])
     root = epsilon.sqrt()
     square = L_F * L_F
-    linear = c0 * delta + c1 * L_F * terms.v2 / terms.m + c2v * square * terms.v2 * root + c2g * square * terms.gamma2 * (1.0 + root)
+    linear = (
+        c0 * delta
+        + c1 * L_F * terms.v2 / terms.m
+        + c2v * square * terms.v2 * root
+        + c2g * square * terms.gamma2 * (1.0 + root)
+    )
     return c3 * L_F * terms.p * terms.gamma2 * (root + epsilon) + epsilon * linear + c4 * terms.b2
 
 
@@ -126,14 +140,18 @@ def _rate_sides(formula):  # type: ignore[no-untyped-def]
         terms = assumption_terms(instance, sharp_reading(instance))
         beta, tau, _, _ = steps_of(instance)
         L_F, delta = terms.x / beta, terms.Phi * (Ball(beta) * float(tau) * float(instance.rounds))
-        return Sides(interval(exact_run(instance).M2), interval(formula(Ball(instance.epsilon), terms, L_F, delta)), "points")
+        return Sides(
+            interval(exact_run(instance).M2), interval(formula(Ball(instance.epsilon), terms, L_F, delta)), "points"
+        )
 
     return sides
 
 
 def _wrong_parameters() -> Instance:
     base = on_instance_one(1e-2)
-    return Instance(base.problem, 0.0, name="instance I, K too small", algorithm=base.algorithm, rounds=10, w0=base.w0, epsilon=1e-2)
+    return Instance(
+        base.problem, 0.0, name="instance I, K too small", algorithm=base.algorithm, rounds=10, w0=base.w0, epsilon=1e-2
+    )
 
 
 def random_at_parameters(rng: np.random.Generator, *, full: bool) -> Instance:
@@ -145,9 +163,18 @@ def random_at_parameters(rng: np.random.Generator, *, full: bool) -> Instance:
     epsilon = float(rng.choice([1e-2, 4e-3, 1e-3, 1e-4]))
     tau, K, beta = parameters(epsilon)
     m = n if full else int(rng.integers(1, n))
-    base = counterexample.instance(tau=tau, rounds=K, beta=beta, c=c.tolist(), participation=m, w0=float(rng.uniform(-2, 2)))
+    base = instance_one.instance(
+        tau=tau, rounds=K, beta=beta, c=c.tolist(), participation=m, w0=float(rng.uniform(-2, 2))
+    )
     return Instance(
-        base.problem, 0.0, None, f"instance I, random centres, epsilon = {epsilon:g}", base.algorithm, rounds=K, w0=base.w0, epsilon=epsilon
+        base.problem,
+        0.0,
+        None,
+        f"instance I, random centres, epsilon = {epsilon:g}",
+        base.algorithm,
+        rounds=K,
+        w0=base.w0,
+        epsilon=epsilon,
     )
 
 
@@ -155,7 +182,9 @@ def random_at_parameters(rng: np.random.Generator, *, full: bool) -> Instance:
 
 
 def average_square(u: np.ndarray, K: float, A: float, P: float) -> np.ndarray:
-    """X^2 = A geo + P (1-q)/(1+q) (1-geo) on instance I, A = 2 L Delta, P = p gamma^2, q = 1 - u the factor of a round."""
+    """X^2 = A geo + P (1-q)/(1+q) (1-geo) on instance I, A = 2 L Delta, P = p gamma^2, q = 1 - u the factor of a
+    round.
+    """
     log_q = np.log1p(-u)
     geo = np.expm1(2 * K * log_q) / (K * u * (u - 2))
     return A * geo + P * u / (2 - u) * (1 - geo)
@@ -164,8 +193,9 @@ def average_square(u: np.ndarray, K: float, A: float, P: float) -> np.ndarray:
 def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, int]:
     """Least K for which some factor q in [0, 1) gives X^2 <= eps: a lower and an upper end.
 
-    The upper end comes with a q that does it. Below the lower end no q does: on a cell of sigma = u/(2 - u) the first term of X^2 is least at its
-    upper end and the second at its lower end, and no sigma beyond eps/P can do it (docs/theory.md, section 9.5.8).
+    The upper end comes with a q that does it. Below the lower end no q does: on a cell of sigma = u/(2 - u) the first
+    term of X^2 is least at its upper end and the second at its lower end, and no sigma beyond eps/P can do it
+    (docs/theory.md, section 9.5.8).
 
     Examples
     --------
@@ -197,13 +227,18 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
     def fails(K: float) -> bool:
         scale = math.sqrt(A / (4 * P * K))
         near = np.geomspace(scale / 3, min(scale * 3, epsilon / P), cells + 1)
-        below, above = np.geomspace(1e-6 * scale, scale / 3, 20_001), np.geomspace(scale * 3, max(epsilon / P, scale * 3), 2001)
+        below, above = (
+            np.geomspace(1e-6 * scale, scale / 3, 20_001),
+            np.geomspace(scale * 3, max(epsilon / P, scale * 3), 2001),
+        )
         for sigma in (near, below, above):
             u = 2 * sigma / (1 + sigma)
             geo = np.expm1(2 * K * np.log1p(-np.minimum(u, 1 - 1e-16))) / (K * u * (u - 2))
             if bool((A * geo[1:] + P * sigma[:-1] * (1 - geo[:-1]) <= epsilon * (1 + MARGIN)).any()):
                 return False
-        least = 2e-6 * scale / (1 + 1e-6 * scale)  # u of the smallest sigma looked at; below it geo alone is too large, for it grows as sigma falls
+        least = (
+            2e-6 * scale / (1 + 1e-6 * scale)
+        )  # u of the smallest sigma looked at; below it geo alone is too large, for it grows as sigma falls
         return bool(A * math.expm1(2 * K * math.log1p(-least)) / (K * least * (least - 2)) > epsilon * (1 + MARGIN))
 
     low, top = 1, upper
@@ -235,17 +270,23 @@ def _small_epsilon(instance: Instance) -> str | None:
 
 
 def _on_instance_one(instance: Instance) -> str | None:
-    from .run_terms import quadratic_balls
+    from ..judging.on_runs import quadratic_balls
 
     fine = instance.alpha == 0 and isinstance(instance.algorithm, FedAvg) and quadratic_balls(instance) is not None
-    return None if fine else "the statement is about instance I at alpha = 0: users of one curvature wherever the run comes."
+    return (
+        None
+        if fine
+        else "the statement is about instance I at alpha = 0: users of one curvature wherever the run comes."
+    )
 
 
 def sides_necessary(instance: Instance) -> Sides:
     """2 Delta L p gamma^2/eps^2 against the least number of rounds."""
     family, epsilon = _Family(instance), float(instance.epsilon or 0)
     low, high = least_rounds(epsilon, family.A, family.P)
-    return Sides(Interval.rounded(family.A * family.P / epsilon**2, operations=4096), Interval(float(low), float(high)), "all w")
+    return Sides(
+        Interval.rounded(family.A * family.P / epsilon**2, operations=4096), Interval(float(low), float(high)), "all w"
+    )
 
 
 def sides_sufficient(instance: Instance) -> Sides:
@@ -258,7 +299,7 @@ def sides_sufficient(instance: Instance) -> Sides:
 
 def for_rounds(epsilon: float, c: tuple[float, ...] = (-1.0, 1.0), participation: int = 1, w0: float = 1.0) -> Instance:
     """Instance I, asked how many rounds an accuracy needs (its own steps do not matter)."""
-    base = counterexample.instance(tau=1, rounds=1, beta=0.1, c=c, participation=participation, w0=w0)
+    base = instance_one.instance(tau=1, rounds=1, beta=0.1, c=c, participation=participation, w0=w0)
     return Instance(
         base.problem,
         0.0,
@@ -292,7 +333,9 @@ class Recipe(NamedTuple):
     rounds: int
 
 
-def recipe(epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, gamma2: float = 1.0, v2: float = 1.0) -> Recipe:
+def recipe(
+    epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, gamma2: float = 1.0, v2: float = 1.0
+) -> Recipe:
     """Theorem 2 with its five terms at eps/5 each.
 
     Parameters
@@ -306,8 +349,8 @@ def recipe(epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, ga
 
     Notes
     -----
-    For r < 1 and small epsilon both s and x = s/tau are of order epsilon, so tau does not grow: local steps replace the averaging of noise within
-    a batch, they do not save rounds (docs/theory.md, section 9.5.8).
+    For r < 1 and small epsilon both s and x = s/tau are of order epsilon, so tau does not grow: local steps replace the
+    averaging of noise within a batch, they do not save rounds (docs/theory.md, section 9.5.8).
 
     Examples
     --------
@@ -332,13 +375,22 @@ def recipe(epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, ga
 def reached_at_full() -> float:
     """One quadratic user: M^2 over 2 eps Delta at eps = 1e-4."""
     tau, K, beta = parameters(1e-4)
-    return float(counterexample.closed_form(tau=tau, rounds=K, beta=beta, c=(0.0,), participation=1, w0=1.0).M2) / 1e-4
+    return float(instance_one.closed_form(tau=tau, rounds=K, beta=beta, c=(0.0,), participation=1, w0=1.0).M2) / 1e-4
 
 
 def _alone() -> Instance:
     tau, K, beta = parameters(1e-4)
-    base = counterexample.instance(tau=tau, rounds=K, beta=beta, c=(0.0,), participation=1, w0=1.0)
-    return Instance(base.problem, 0.0, None, "one quadratic user, epsilon = 1e-4", base.algorithm, rounds=K, w0=base.w0, epsilon=1e-4)
+    base = instance_one.instance(tau=tau, rounds=K, beta=beta, c=(0.0,), participation=1, w0=1.0)
+    return Instance(
+        base.problem,
+        0.0,
+        None,
+        "one quadratic user, epsilon = 1e-4",
+        base.algorithm,
+        rounds=K,
+        w0=base.w0,
+        epsilon=1e-4,
+    )
 
 
 def reached_at_part(epsilon: float = 1e-8) -> float:
@@ -349,7 +401,9 @@ def reached_at_part(epsilon: float = 1e-8) -> float:
 
 
 ROUNDS_AT = 1e-4  # epsilon of the witnesses on rounds
-LEAST = 100_005_000  # rounds that epsilon = 1e-4 needs on instance I; tests/test_corollary.py finds it again in 60 digits
+LEAST = (
+    100_005_000  # rounds that epsilon = 1e-4 needs on instance I; tests/test_corollary.py finds it again in 60 digits
+)
 
 CLAIMS = (
     Claim(
@@ -358,7 +412,8 @@ CLAIMS = (
         form="",
         title="The rate of Per-FedAvg",
         short="for r < 1: O(1) ~ eps^(-1/2)",
-        statement="with tau = eps^(-1/2), K = eps^(-3/2), beta = eps: E||grad F(w_eps)||^2 <= O(eps + alpha^2 sigma_G^2/D), for every r "
+        statement="with tau = eps^(-1/2), K = eps^(-3/2), beta = eps: E||grad F(w_eps)||^2 <= O(eps + alpha^2 "
+        "sigma_G^2/D), for every r "
         "(w_eps uniform over rounds and local steps)",
         source=SOURCE,
         tight=False,
@@ -368,8 +423,19 @@ CLAIMS = (
         witness=lambda: on_instance_one(1e-4),
         draw=None,
         cases=(
-            *(Case(f"eps-{k}", functools.partial(on_instance_one, 10.0**-k), "VIOLATED", ratio=reached(10.0**-k) * 10.0**k) for k in (2, 6, 8)),
-            *(Case(f"all-users-{k}", functools.partial(on_instance_one, 10.0**-k, 2), "INCONCLUSIVE") for k in (2, 4, 8)),
+            *(
+                Case(
+                    f"eps-{k}",
+                    functools.partial(on_instance_one, 10.0**-k),
+                    "VIOLATED",
+                    ratio=reached(10.0**-k) * 10.0**k,
+                )
+                for k in (2, 6, 8)
+            ),
+            *(
+                Case(f"all-users-{k}", functools.partial(on_instance_one, 10.0**-k, 2), "INCONCLUSIVE")
+                for k in (2, 4, 8)
+            ),
             Case("few-rounds", _wrong_parameters, "NOT_APPLICABLE"),
         ),
         expected="VIOLATED",
@@ -380,7 +446,8 @@ CLAIMS = (
         version="corrected",
         form="all-users",
         title="The rate of Per-FedAvg, all users every round",
-        statement="r = 1, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) "
+        statement="r = 1, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= eps (2 Delta + L_F v^2 + "
+        "L_F^2 gamma_F^2 (1 + sqrt(eps))) "
         "+ 1.961 b^2",
         short="r = 1: O(eps) + 1.961 b^2",
         source="docs/theory.md, section 9.5.8",
@@ -401,7 +468,8 @@ CLAIMS = (
         form="some-users",
         title="The rate of Per-FedAvg with the corollary's parameters, some users a round",
         short="r < 1: O(sqrt(eps)) + 4.87 b^2",
-        statement="any r, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= 1.94 L_F p gamma_F^2 (sqrt(eps) + eps) + eps (2.46 Delta "
+        statement="any r, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= 1.94 L_F p gamma_F^2 "
+        "(sqrt(eps) + eps) + eps (2.46 Delta "
         "+ 2.34 L_F v^2/m + 4.20 L_F^2 v^2 sqrt(eps) + 2.03 L_F^2 gamma_F^2 (1 + sqrt(eps))) + 4.87 b^2",
         source="docs/theory.md, section 9.5.8",
         tight=False,
@@ -423,7 +491,12 @@ CLAIMS = (
         source="docs/theory.md, section 9.5.8, Proposition 5",
         tight=True,
         known_ratio=1e8 / LEAST,
-        hypotheses=(RUN, ON_CURVES, Hypothesis("instance I", _on_instance_one), Hypothesis("eps small", _small_epsilon)),
+        hypotheses=(
+            RUN,
+            ON_CURVES,
+            Hypothesis("instance I", _on_instance_one),
+            Hypothesis("eps small", _small_epsilon),
+        ),
         sides=sides_necessary,
         witness=lambda: for_rounds(ROUNDS_AT),
         draw=random_for_rounds,
@@ -438,12 +511,18 @@ CLAIMS = (
         form="rounds-sufficient",
         title="Rounds that are enough when some users take part",
         short="nearly as many sufficient",
-        statement="on instance I ceil(2 Delta L (p gamma^2 + eps)/eps^2) rounds with tau = 1, beta L = eps/(eps + p gamma^2) give "
+        statement="on instance I ceil(2 Delta L (p gamma^2 + eps)/eps^2) rounds with tau = 1, beta L = eps/(eps + "
+        "p gamma^2) give "
         "(1/K) sum_k E||grad F(w_k)||^2 <= eps",
         source="docs/theory.md, section 9.5.8, from (M-i)",
         tight=True,
         known_ratio=LEAST / 100_010_000,
-        hypotheses=(RUN, ON_CURVES, Hypothesis("instance I", _on_instance_one), Hypothesis("eps small", _small_epsilon)),
+        hypotheses=(
+            RUN,
+            ON_CURVES,
+            Hypothesis("instance I", _on_instance_one),
+            Hypothesis("eps small", _small_epsilon),
+        ),
         sides=sides_sufficient,
         witness=lambda: for_rounds(ROUNDS_AT),
         draw=random_for_rounds,

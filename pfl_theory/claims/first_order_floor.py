@@ -8,9 +8,10 @@ sharp          ||grad F(w)|| <= a ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + a
 sharp, convex  the same with a = 1 and L / 2 for L; f_i convex, alpha <= 1/L                         in the limit
 =============  ====================================================================================  =====================================
 
-G = (1/n) sum grad f_i(w - alpha grad f_i(w)) is the direction of FO, a = 1 + alpha L. At a fixed point of FO (full batches, one local step, all
-users) G = 0: the second term is the floor, which is 0 for one user, for equal gradients and for equal Hessians. Operator norms in gamma_H;
-gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.4. Judged at points w of piecewise users.
+G = (1/n) sum grad f_i(w - alpha grad f_i(w)) is the direction of FO, a = 1 + alpha L. At a fixed point of FO (full
+batches, one local step, all users) G = 0: the second term is the floor, which is 0 for one user, for equal gradients
+and for equal Hessians. Operator norms in gamma_H; gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md,
+section 9.4. Judged at points w of piecewise users.
 """
 
 from __future__ import annotations
@@ -19,14 +20,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..losses.piecewise import Curve, Piecewise
-from ..problems.problem import Problem
-from .claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
-from .claim import Hypothesis as Condition
-from .data_side import of_rounding, worst_point
-from .instance import Instance
-from .interval import UNIT, Interval
-from .on_curves import (
+from ..judging.claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
+from ..judging.claim import Hypothesis as Condition
+from ..judging.instance import Instance
+from ..judging.on_curves import (
     CONVEX,
     ON_CURVES,
     curves_of,
@@ -37,6 +34,10 @@ from .on_curves import (
     points_of,
     random_curves,
 )
+from ..judging.on_data import of_rounding, worst_point
+from ..losses.piecewise import Curve, Piecewise
+from ..problems.problem import Problem
+from ..rigour.interval import UNIT, Interval
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, remarks on FO, as transcribed"
 
@@ -82,15 +83,23 @@ def _sides(formula: Callable[..., float], *, convex: bool) -> Callable[[Instance
         gamma_g, gamma_h = heterogeneity(problem)
         a = 1.0 if convex else 1 + alpha * L
         rest = formula(alpha, L, B, gamma_g, gamma_h)
-        # both factors of the floor move by at most the errors of gamma_H, and of B or gamma_G; a factor is at most L, the other at most B
-        moved = alpha * (2 * hessian_error(curves) * B + L * 2 * (1 + alpha * L) * gradient_error(curves)) + 16 * UNIT * rest
+        # both factors of the floor move by at most the errors of gamma_H, and of B or gamma_G; a factor is at most L,
+        # the other at most B
+        moved = (
+            alpha * (2 * hessian_error(curves) * B + L * 2 * (1 + alpha * L) * gradient_error(curves))
+            + 16 * UNIT * rest
+        )
 
         def at(w):  # type: ignore[no-untyped-def]
             reach = abs(float(w[0]))
             slope = abs(float(problem.meta_gradient(w, alpha).mean()))
-            lhs = of_rounding(slope, meta_gradient_error(curves, alpha, reach) + (len(curves) + 4) * UNIT * (1 + alpha * L) * B)
+            lhs = of_rounding(
+                slope, meta_gradient_error(curves, alpha, reach) + (len(curves) + 4) * UNIT * (1 + alpha * L) * B
+            )
             away = abs(direction(problem, float(w[0]), alpha))
-            return lhs, of_rounding(a * away + rest, a * direction_error(curves, alpha, reach) + moved + 8 * UNIT * (a * away + rest))
+            return lhs, of_rounding(
+                a * away + rest, a * direction_error(curves, alpha, reach) + moved + 8 * UNIT * (a * away + rest)
+            )
 
         points_of(instance)
         return worst_point(instance, at)
@@ -115,7 +124,8 @@ def _at_rest(instance: Instance) -> str | None:
     L, B = bound(instance, "L"), bound(instance, "B")
     for w in points_of(instance):
         away = abs(direction(instance.problem, float(w), alpha))
-        # G has Lipschitz constant (1 + alpha L) L: a fixed point between two floating-point numbers leaves that much; the slope of a user rounds too
+        # G has Lipschitz constant (1 + alpha L) L: a fixed point between two floating-point numbers leaves that much;
+        # the slope of a user rounds too
         allowed = direction_error(curves, alpha, abs(float(w))) + (1 + alpha * L) * UNIT * (2 * L * abs(float(w)) + B)
         if not away <= allowed:
             return f"FO must stand still: its direction at w = {float(w):.6g} is {away:.6g}, rounding explains {allowed:.3g}."
@@ -129,12 +139,19 @@ def _users(curves: Sequence[Curve], alpha: float, name: str, w: float = 0.0) -> 
     return Instance(Problem.from_functions(**Piecewise(curves).functions()), alpha, np.array([[w]]), name)
 
 
-def witness(alpha: float = 1.0, L: float = 1.0, gamma_G: float = 0.1, gamma_H: float = 0.5, eps: float = 1e-4) -> Instance:
-    """Two users of curvature -L, one with a spike of 2 gamma_H at 0, where FO stands still: alpha gamma_H (1 + alpha L) gamma_G, nearly."""
+def witness(
+    alpha: float = 1.0, L: float = 1.0, gamma_G: float = 0.1, gamma_H: float = 0.5, eps: float = 1e-4
+) -> Instance:
+    """Two users of curvature -L, one with a spike of 2 gamma_H at 0, where FO stands still: alpha gamma_H (1 + alpha L)
+    gamma_G, nearly.
+    """
     p, q = _slopes(alpha, L, gamma_G, gamma_H, eps)
     wide, ends = 2 * alpha * gamma_G + 2 * eps, 1e-3 * gamma_G
     plain = Curve(np.array([-wide - ends, -wide, wide, wide + ends]), np.array([0.0, -L, -L, 0.0]), 0.0, p)
-    nodes, heights = [-wide - ends, -wide, -eps, 0.0, eps, wide, wide + ends], [0.0, -L, -L, -L + 2 * gamma_H, -L, -L, 0.0]
+    nodes, heights = (
+        [-wide - ends, -wide, -eps, 0.0, eps, wide, wide + ends],
+        [0.0, -L, -L, -L + 2 * gamma_H, -L, -L, 0.0],
+    )
     return _users([plain, Curve(np.array(nodes), np.array(heights), 0.0, -p - q)], alpha, "two users, one with a spike")
 
 
@@ -144,7 +161,9 @@ def _slopes(alpha: float, L: float, gamma_G: float, gamma_H: float, eps: float) 
 
 
 def still_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, eps: float = 1e-3) -> Instance:
-    """Two users of slopes about B and -B with spikes L and -L at 0, and FO at rest on both sides of it: ||grad F(0)|| = alpha L (B - L eps)."""
+    """Two users of slopes about B and -B with spikes L and -L at 0, and FO at rest on both sides of it: ||grad F(0)|| =
+    alpha L (B - L eps).
+    """
     spike = np.array([-eps, 0.0, eps])
     up = Curve(spike, np.array([0.0, L, 0.0]), eps, B)
     down = Curve(spike, np.array([0.0, -L, 0.0]), eps, -(B - L * eps))
@@ -152,17 +171,23 @@ def still_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, eps: float
 
 
 def convex_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, eps: float = 1e-3) -> Instance:
-    """Slopes about B and -B, a spike L at 0 in the first user only: both convex, FO at rest, ||grad F(0)|| = alpha L (B - L eps) / 2."""
+    """Slopes about B and -B, a spike L at 0 in the first user only: both convex, FO at rest, ||grad F(0)|| = alpha L (B
+    - L eps) / 2.
+    """
     up = Curve(np.array([-eps, 0.0, eps]), np.array([0.0, L, 0.0]), eps, B)
     far = np.array([-9.0, -8.0, -7.0]) * B * (1 + alpha)  # a bump on the left takes f_2' up to its slope from -B
     down = Curve(far, np.array([0.0, L * eps / (B * (1 + alpha)), 0.0]), 0.0, -(B - L * eps))
     return _users([up, down], alpha, "opposite slopes, one spike")
 
 
-def attracting(m: float = 0.002, h: float | None = None, alpha: float = 1.0, eps: float = 1e-3, wide: float = 1.2) -> Instance:
-    """FO is drawn to 0, where ||grad F|| = alpha h (1 - alpha m): slopes 1 and -1, spikes -h and h at 0 with their areas given back beside them.
+def attracting(
+    m: float = 0.002, h: float | None = None, alpha: float = 1.0, eps: float = 1e-3, wide: float = 1.2
+) -> Instance:
+    """FO is drawn to 0, where ||grad F|| = alpha h (1 - alpha m): slopes 1 and -1, spikes -h and h at 0 with their
+    areas given back beside them.
 
-    Around the spikes the curvature is m. Where h is not given it is 1 - m, so that L = 1. Needs alpha > 3 eps: users adapt to beyond the spikes.
+    Around the spikes the curvature is m. Where h is not given it is 1 - m, so that L = 1. Needs alpha > 3 eps: users
+    adapt to beyond the spikes.
     """
     h = 1 - m if h is None else h
     nodes = np.array([-wide - eps, -wide, -3 * eps, -2 * eps, -eps, 0.0, eps, 2 * eps, 3 * eps, wide, wide + eps])
@@ -173,13 +198,17 @@ def attracting(m: float = 0.002, h: float | None = None, alpha: float = 1.0, eps
 
 
 def attracting_ratio(m: float = 0.002, eps: float = 1e-3, wide: float = 1.2) -> float:
-    """||grad F(0)|| of :func:`attracting` over its floor gamma_H B: h (1 - m) over h B, for gamma_H = h and B = 1 + m (wide + eps / 2)."""
+    """||grad F(0)|| of :func:`attracting` over its floor gamma_H B: h (1 - m) over h B, for gamma_H = h and B = 1 + m
+    (wide + eps / 2).
+    """
     return (1 - m) / (1 + m * (wide + eps / 2))
 
 
 def _alike(alpha: float, slopes: Sequence[float], name: str) -> Instance:
     """Users with the same curvature -1 around 0."""
-    return _users([Curve(np.array([-9.0, -8.0, 8.0, 9.0]), np.array([0.0, -1.0, -1.0, 0.0]), 0.0, s) for s in slopes], alpha, name)
+    return _users(
+        [Curve(np.array([-9.0, -8.0, 8.0, 9.0]), np.array([0.0, -1.0, -1.0, 0.0]), 0.0, s) for s in slopes], alpha, name
+    )
 
 
 def _moving() -> Instance:
@@ -259,7 +288,8 @@ CLAIMS = (
         form="",
         title="Floor of the first-order variant",
         short="alpha min(gamma_H, L) min(B, (1 + alpha L) gamma_G)",
-        statement="at every w, ||grad F(w)|| <= (1 + alpha L) ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + alpha L) gamma_G), G the direction of FO",
+        statement="at every w, ||grad F(w)|| <= (1 + alpha L) ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + alpha "
+        "L) gamma_G), G the direction of FO",
         source="docs/theory.md, section 9.4",
         tight=True,
         known_ratio=P / 0.1,
@@ -283,7 +313,8 @@ CLAIMS = (
         form="convex",
         title="Floor of the first-order variant for convex users",
         short="convex: L/2 for L",
-        statement="for f_i convex and alpha <= 1/L, ||grad F(w)|| <= ||G(w)|| + alpha min(gamma_H, L/2) min(B, (1 + alpha L) gamma_G) at every w",
+        statement="for f_i convex and alpha <= 1/L, ||grad F(w)|| <= ||G(w)|| + alpha min(gamma_H, L/2) min(B, (1 "
+        "+ alpha L) gamma_G) at every w",
         source="docs/theory.md, section 9.4",
         tight=True,
         known_ratio=0.999,
@@ -291,6 +322,9 @@ CLAIMS = (
         sides=_sides(convex_floor, convex=True),
         witness=convex_witness,
         draw=_random_convex,
-        cases=(Case("not-convex", witness, "NOT_APPLICABLE"), Case("large-alpha", _large_alpha_convex, "NOT_APPLICABLE")),
+        cases=(
+            Case("not-convex", witness, "NOT_APPLICABLE"),
+            Case("large-alpha", _large_alpha_convex, "NOT_APPLICABLE"),
+        ),
     ),
 )

@@ -7,8 +7,9 @@ paper    gamma_G^2 <= min(4 B^2 M, B^2): its own bound, and the one without any 
 sharp    gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w             each term on an instance of its own
 =======  =========================================================================  ==============================================
 
-M = (1/n) sum TV(p_i, p)^2, P = (1/(2 n^2)) sum TV(p_i, p_j)^2; B, diameter and radius of the gradients of single data. As B^2 always bounds
-gamma_G^2, the bound by M says nothing beyond M = 1/4: not on the paper's own split. Proofs: docs/theory.md, section 8.3.
+M = (1/n) sum TV(p_i, p)^2, P = (1/(2 n^2)) sum TV(p_i, p_j)^2; B, diameter and radius of the gradients of single data.
+As B^2 always bounds gamma_G^2, the bound by M says nothing beyond M = 1/4: not on the paper's own split. Proofs:
+docs/theory.md, section 8.3.
 """
 
 from __future__ import annotations
@@ -18,11 +19,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..losses.cosine import Cosine
-from ..losses.quadratic import Quadratic
-from ..problems.problem import Problem
-from .claim import Case, Claim, Sides, bound, has_constants
-from .data_side import (
+from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_data import (
     IN_BALL,
     ON_DATA,
     SOURCE,
@@ -35,7 +34,9 @@ from .data_side import (
     squared_spread,
     worst_point,
 )
-from .instance import Instance
+from ..losses.cosine import Cosine
+from ..losses.quadratic import Quadratic
+from ..problems.problem import Problem
 from .tv_gradient import HANDWRITTEN, paper_witness, random_instance, users_on_atoms
 
 CENTRE_STEPS = 200
@@ -67,7 +68,8 @@ def sharp_sides(instance: Instance) -> Sides:
 
 
 def enclosing_radius(vectors: NDArray) -> float:
-    """Radius of a ball that holds all vectors, close to the smallest: steps of falling length toward the farthest vector.
+    """Radius of a ball that holds all vectors, close to the smallest: steps of falling length toward the farthest
+    vector.
 
     Any centre gives a valid radius; the steps only make it small.
 
@@ -101,7 +103,12 @@ def _simplex() -> Instance:
     from ..federations.federation import Federation
 
     fed = Federation.from_arrays([[row] for row in np.eye(10)])
-    return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 10)), "ten disjoint users, orthonormal gradients: P and radius attained")
+    return Instance(
+        Problem(Quadratic(), fed),
+        0.0,
+        np.zeros((1, 10)),
+        "ten disjoint users, orthonormal gradients: P and radius attained",
+    )
 
 
 CLAIMS = (
@@ -111,7 +118,8 @@ CLAIMS = (
         form="",
         title="gamma_G from a bound of single gradients and total variation",
         short="min(4 B^2 M, B^2)",
-        statement="gamma_G^2 <= min(4 B^2 M, B^2), M = (1/n) sum TV(p_i, p)^2, B a bound of the gradient at every datum",
+        statement="gamma_G^2 <= min(4 B^2 M, B^2), M = (1/n) sum TV(p_i, p)^2, B a bound of the gradient at every "
+        "datum",
         source=SOURCE + "; B^2 by the law of total variance",
         tight=True,
         known_ratio=1.0,
@@ -127,7 +135,8 @@ CLAIMS = (
         form="",
         title="gamma_G from single gradients and total variation, sharp",
         short="min(diam^2 M, diam^2 P, radius^2, B^2)",
-        statement="gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w, of the gradients of single data at w",
+        statement="gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w, of the gradients of single data "
+        "at w",
         source="docs/theory.md, section 8.3",
         tight=True,
         known_ratio=1.0,

@@ -7,8 +7,8 @@ sharp                  E||(Hbar - H) v||^2 <= sigma_H^2 c_D'' ||v||^2      holds
 paper, operator-norm   E||Hbar - H||^2 <= sigma_H^2 / D''                  refuted: a misreading, **not** a statement of the paper
 =====================  ==================================================  ==========================================================
 
-Hbar is the mean Hessian of a batch of D'' data, sigma_H^2 a bound of E||H_z - H||^2. Lemma 4.3 needs only the first. Judged on users whose data
-have given Hessians; every batch is enumerated. Proofs: docs/theory.md, section 9.2.
+Hbar is the mean Hessian of a batch of D'' data, sigma_H^2 a bound of E||H_z - H||^2. Lemma 4.3 needs only the first.
+Judged on users whose data have given Hessians; every batch is enumerated. Proofs: docs/theory.md, section 9.2.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..algorithms.moments import batch_factor
 from ..algorithms.per_fedavg import PerFedAvg
 from ..constants import Constant
 from ..errors import require
+from ..expectations.quadratics import batch_factor
+from ..judging.claim import Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_batches import LARGEST_ENUMERATION, batch_count, batches, sizes_of
 from ..problems.problem import Problem
-from .batches import LARGEST_ENUMERATION, batch_count, batches, sizes_of
-from .claim import Claim, Hypothesis, Sides, bound, has_constants
-from .instance import Instance
-from .interval import UNIT, Interval
+from ..rigour.interval import UNIT, Interval
 
 SOURCE = "docs/theory.md, section 9.2"
 
@@ -91,9 +91,14 @@ def _sides(*, fixed: bool):  # type: ignore[no-untyped-def]
         away, size = data.deviations, sizes.hessian
         m, d = away.shape[:2]
         count = batch_count(size, m, replace=sizes.replace)
-        require(count <= LARGEST_ENUMERATION, f"batches: {count:.3g} outcomes to enumerate, at most {LARGEST_ENUMERATION:g}; use a smaller D''")
+        require(
+            count <= LARGEST_ENUMERATION,
+            f"batches: {count:.3g} outcomes to enumerate, at most {LARGEST_ENUMERATION:g}; use a smaller D''",
+        )
         square, whole = np.zeros((d, d)), 0.0
-        for probability, share in batches(size, np.full(m, 1 / m), replace=sizes.replace, rows=max(1, 2**17 // max(m, d * d))):
+        for probability, share in batches(
+            size, np.full(m, 1 / m), replace=sizes.replace, rows=max(1, 2**17 // max(m, d * d))
+        ):
             mean = np.tensordot(share, away, 1)
             square += np.einsum("k,kij,kjl->il", probability, mean, mean)
             whole += float(probability @ norms(mean) ** 2)
@@ -126,7 +131,13 @@ def _batches(instance: Instance) -> str | None:
 def with_hessians(matrices: NDArray, size: int | None, name: str, *, replace: bool = True) -> Instance:
     """One user with these Hessians and batches of this size."""
     problem = Problem.from_functions(**QuadraticData(matrices).functions())
-    return Instance(problem, 1.0, np.zeros((1, problem.dim)), name, PerFedAvg(alpha=1.0, beta=0.1, batch_hessian=size, replace=replace))
+    return Instance(
+        problem,
+        1.0,
+        np.zeros((1, problem.dim)),
+        name,
+        PerFedAvg(alpha=1.0, beta=0.1, batch_hessian=size, replace=replace),
+    )
 
 
 def witness() -> Instance:

@@ -8,8 +8,9 @@ sharp               <= alpha min(rho delta ||v||^2 / 2, 2 L ||v||)              
 sharp, third-order  <= alpha rho_3 delta^2 ||v||^3 / 6, D^3 f rho_3-Lipschitz                        as delta ||v|| -> 0 (cosine)
 ==================  ===============================================================================  ==============================
 
-v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points w, with the delta of the
-instance's algorithm: piecewise users; for the last form rows under the cosine or the logistic loss, whose fourth derivatives are bounded.
+v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points w,
+with the delta of the instance's algorithm: piecewise users; for the last form rows under the cosine or the logistic
+loss, whose fourth derivatives are bounded.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from numpy.typing import NDArray
 
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
 from ..federations.federation import Federation
+from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, points_of, random_curves
+from ..judging.on_data import of_rounding, worst_point
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise
 from ..losses.row_moments import row_moments
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
-from .data_side import of_rounding, worst_point
-from .instance import Instance
-from .interval import UNIT, Interval
+from ..rigour.interval import UNIT, Interval
 from .lemma_4_2 import roundings_of_constants
-from .on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, points_of, random_curves
 
 SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoid, q = its slope in (0, 1/4], at q = 1/4
 
@@ -57,8 +58,15 @@ def _sides(formula):  # type: ignore[no-untyped-def]
             off = np.abs(difference - problem.hvp(point, v))[:, 0]
             for size, e in zip(np.abs(v[:, 0]), off, strict=True):
                 # v as computed is the v of the statement; points w +- delta v round once, gradients and f'' as they do
-                error = (slope_error + 2 * L * UNIT * (abs(w) + delta * size)) / delta + hessian_error(curves) * size + 4 * UNIT * (e + L * size)
-                lhs, rhs = Interval.with_error(alpha * e, alpha * error), Interval.rounded(alpha * formula(L, rho, delta, size), operations=16)
+                error = (
+                    (slope_error + 2 * L * UNIT * (abs(w) + delta * size)) / delta
+                    + hessian_error(curves) * size
+                    + 4 * UNIT * (e + L * size)
+                )
+                lhs, rhs = (
+                    Interval.with_error(alpha * e, alpha * error),
+                    Interval.rounded(alpha * formula(L, rho, delta, size), operations=16),
+                )
                 if best is None or lhs.middle * best[1].middle > best[0].middle * rhs.middle:
                     best = lhs, rhs
         assert best is not None
@@ -80,7 +88,8 @@ def sharp_bound(L: float, rho: float, delta: float, size: float) -> float:
 def fourth(problem: Problem) -> NDArray | None:
     """rho_3 of every user, a Lipschitz constant of D^3 f_i; None where none is derived.
 
-    Cosine: f_i is a sum of cosines of amplitudes c^2 |phi_k|, so rho_3 = max_k |phi_k| / c^2 = rho / c. Logistic: E||x||^4 / 8.
+    Cosine: f_i is a sum of cosines of amplitudes c^2 |phi_k|, so rho_3 = max_k |phi_k| / c^2 = rho / c. Logistic:
+    E||x||^4 / 8.
 
     Examples
     --------
@@ -102,7 +111,8 @@ def _fourth_is_known(instance: Instance) -> str | None:
     return (
         None
         if known
-        else "no Lipschitz constant of the third derivative is derived for this problem: only for rows under the cosine or logistic loss."
+        else "no Lipschitz constant of the third derivative is derived for this problem: only for rows under the "
+        "cosine or logistic loss."
     )
 
 
@@ -113,7 +123,10 @@ def third_order_sides(instance: Instance) -> Sides:
     assert rho_3 is not None
     B, L, third, extent = bound(instance, "B_datum"), bound(instance, "L_datum"), bound(instance, "rho"), 0.0
     if isinstance(problem.loss, Cosine):  # rounds w - z, and one datum's Hessian may change faster than a user's
-        third, extent = bound(instance, "lip_hessian_z"), float(np.abs(fed.x.astype(np.float64)).max()) * fed.scale * math.sqrt(fed.n_features)
+        third, extent = (
+            bound(instance, "lip_hessian_z"),
+            float(np.abs(fed.x.astype(np.float64)).max()) * fed.scale * math.sqrt(fed.n_features),
+        )
     count = 8 * (int(fed.sizes.max()) + problem.dim + 64) * UNIT
 
     def at(w: NDArray) -> tuple[Interval, Interval]:
@@ -127,7 +140,9 @@ def third_order_sides(instance: Instance) -> Sides:
         reach = float(np.linalg.norm(w)) + delta * norm + extent
         # v as computed is the v of the statement: two gradients, their points rounded, and the product
         error = (count * (B + L * reach) + 2 * L * UNIT * reach) / delta + count * (L + third * reach) * norm
-        return of_rounding(alpha * e, alpha * error), Interval.rounded(float(right[near]), operations=64 + roundings_of_constants(instance))
+        return of_rounding(alpha * e, alpha * error), Interval.rounded(
+            float(right[near]), operations=64 + roundings_of_constants(instance)
+        )
 
     return worst_point(instance, at)
 
@@ -141,7 +156,13 @@ def witness() -> Instance:
     """f'' = |x| near 0, looked at from 0: the curvature grows on both sides at the rate rho."""
     curve = Curve(np.array([-4.0, -2.0, 0.0, 2.0, 4.0]), np.array([0.0, 2.0, 0.0, 2.0, 0.0]), 0.0, 1.0)
     problem = Problem.from_functions(**Piecewise([curve]).functions())
-    return Instance(problem, 0.25, np.zeros((1, 1)), "curvature |x|", PerFedAvg(alpha=0.25, beta=0.1, variant="hessian-free", delta=0.5))
+    return Instance(
+        problem,
+        0.25,
+        np.zeros((1, 1)),
+        "curvature |x|",
+        PerFedAvg(alpha=0.25, beta=0.1, variant="hessian-free", delta=0.5),
+    )
 
 
 def random_instance(rng: np.random.Generator) -> Instance:
@@ -164,7 +185,9 @@ def _rows(problem: Problem, alpha: float, points: NDArray, delta: float, name: s
 
 
 def random_rows(rng: np.random.Generator) -> Instance:
-    """One user of a few rows under the cosine or the logistic loss; delta ||v|| between 0.1 and 3, where the error stands above rounding."""
+    """One user of a few rows under the cosine or the logistic loss; delta ||v|| between 0.1 and 3, where the error
+    stands above rounding.
+    """
     d, m = int(rng.integers(1, 4)), int(rng.integers(1, 6))
     x = [rng.normal(size=(m, d)) * np.exp(rng.normal())]
     if rng.random() < 0.5:
@@ -222,7 +245,8 @@ CLAIMS = (
         form="third-order",
         title="Error of the Hessian-free product where third derivatives are Lipschitz",
         short="alpha rho_3 delta^2 ||v||^3/6",
-        statement="where D^3 f_i is rho_3-Lipschitz the Hessian-free product is off by at most alpha rho_3 delta^2 ||v||^3 / 6",
+        statement="where D^3 f_i is rho_3-Lipschitz the Hessian-free product is off by at most alpha rho_3 delta^2 "
+        "||v||^3 / 6",
         source="docs/theory.md, section 9.4",
         tight=True,
         known_ratio=THETA,

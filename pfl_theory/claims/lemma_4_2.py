@@ -24,17 +24,26 @@ import numpy as np
 from ..errors import require
 from ..federations import handwritten_pair, location
 from ..federations.federation import Federation
+from ..judging.claim import (
+    Case,
+    Claim,
+    Hypothesis,
+    Sides,
+    alpha_at_most_one_over_curvature,
+    bound,
+    has_constants,
+    inside_ball,
+)
+from ..judging.instance import Instance
+from ..judging.on_curves import CONVEX, made_convex
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
+from ..rigour.interval import UNIT, Interval
 from ..seeds import generator
-from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants, inside_ball
-from .instance import Instance
-from .interval import UNIT, Interval
-from .on_curves import CONVEX, made_convex
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed"
 
@@ -50,7 +59,8 @@ def sharp_bound(alpha: float, L: float, rho: float, B: float) -> float:
 
 
 def one_dimensional_bound(alpha: float, L: float, rho: float, B: float) -> float:
-    """(1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, with L cut to sqrt(2 rho B) (on the whole line L is at most that).
+    """(1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, with L cut to sqrt(2 rho B) (on the whole line L is at most
+    that).
 
     Examples
     --------
@@ -62,7 +72,8 @@ def one_dimensional_bound(alpha: float, L: float, rho: float, B: float) -> float
 
 
 def sandwich(alpha: float, L: float, c: float) -> float:
-    """m(c), the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L, for alpha L <= 1: at h = (1 - 2 alpha c) / (3 alpha), cut to [0, L].
+    """m(c), the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L, for alpha L <= 1: at h = (1 - 2 alpha c) / (3
+    alpha), cut to [0, L].
 
     Examples
     --------
@@ -87,7 +98,9 @@ def convex_bound(alpha: float, L: float, rho: float, B: float, dim: int = 2) -> 
 
 
 def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
-    """The extremal function: f'' = -L on [0, w], f'(0) = B - L^2/(2 rho), so that w adapts onto 0 and |F''(w+)| is the one-dimensional bound."""
+    """The extremal function: f'' = -L on [0, w], f'(0) = B - L^2/(2 rho), so that w adapts onto 0 and |F''(w+)| is the
+    one-dimensional bound.
+    """
     steep = B - L**2 / (2 * rho)
     require(alpha > 0, f"the witness needs alpha > 0 (at alpha = 0 there is nothing to judge: F = f); given {alpha:g}")
     require(steep > 0, f"the witness needs rho B > L^2 / 2; given rho B = {rho * B:g}, L^2 / 2 = {L**2 / 2:g}")
@@ -95,26 +108,42 @@ def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
     return Curve(np.array([-L / rho, 0.0, w, w + L / rho]), np.array([0.0, -L, -L, 0.0]), 0.0, steep)
 
 
-def witness(alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "extremal function") -> Instance:
+def witness(
+    alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "extremal function"
+) -> Instance:
     """One user with the extremal function."""
-    return Instance(Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name)
+    return Instance(
+        Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name
+    )
 
 
 def convex_witness_curve(alpha: float, L: float, rho: float, B: float, tooth: float = 0.0) -> Curve:
     """f'' falls from L at 0 to 0 and has a tooth of this height that ends at w = alpha B, where f' = B.
 
-    So w adapts onto 0, and f'' has slope -rho left of w. Where alpha rho B = L the fall itself ends at w and no tooth is needed.
+    So w adapts onto 0, and f'' has slope -rho left of w. Where alpha rho B = L the fall itself ends at w and no tooth
+    is needed.
     """
     w, foot = alpha * B, L / rho
     if tooth == 0.0:
-        require(abs(w - foot) <= 1e-12 * w, f"the convex witness needs a tooth unless alpha rho B = L; given {alpha * rho * B:g} and L = {L:g}")
+        require(
+            abs(w - foot) <= 1e-12 * w,
+            f"the convex witness needs a tooth unless alpha rho B = L; given {alpha * rho * B:g} and L = {L:g}",
+        )
         return Curve(np.array([-foot, 0.0, w]), np.array([0.0, L, 0.0]), w, B)
     rise = tooth / rho
-    require(w - 2 * rise >= foot, f"the convex witness needs alpha rho B >= L + 2 * tooth; given {alpha * rho * B:g}, L = {L:g}, tooth = {tooth:g}")
-    return Curve(np.array([-foot, 0.0, foot, w - 2 * rise, w - rise, w]), np.array([0.0, L, 0.0, 0.0, tooth, 0.0]), w, B)
+    require(
+        w - 2 * rise >= foot,
+        f"the convex witness needs alpha rho B >= L + 2 * tooth; given {alpha * rho * B:g}, L = {L:g}, tooth = "
+        f"{tooth:g}",
+    )
+    return Curve(
+        np.array([-foot, 0.0, foot, w - 2 * rise, w - rise, w]), np.array([0.0, L, 0.0, 0.0, tooth, 0.0]), w, B
+    )
 
 
-def convex_witness(alpha: float = 1.0, L: float = 1.0, rho: float = 1.0, B: float = 1.0, tooth: float = 0.0) -> Instance:
+def convex_witness(
+    alpha: float = 1.0, L: float = 1.0, rho: float = 1.0, B: float = 1.0, tooth: float = 0.0
+) -> Instance:
     """One convex user; |F''| left of w = alpha B is L + alpha rho B - alpha L^2 / 2 - alpha tooth^2."""
     curve = convex_witness_curve(alpha, L, rho, B, tooth)
     return Instance(Problem.from_functions(**Piecewise([curve]).functions()), alpha, name="convex witness")
@@ -128,22 +157,34 @@ def random_instance(rng: np.random.Generator, *, convex: bool = False) -> Instan
 
 
 def left_side(instance: Instance) -> tuple[Interval, str]:
-    """The smoothness constant of the F_i: exact where the problem knows it, else the largest gradient quotient over consecutive points."""
+    """The smoothness constant of the F_i: exact where the problem knows it, else the largest gradient quotient over
+    consecutive points.
+    """
     exact = instance.problem.meta_smoothness(instance.alpha)
     if exact is not None:
         worst = int(np.argmax(exact[0]))
         return Interval.with_error(float(exact[0][worst]), float(exact[1].max())), "all w"
     points = instance.points
     oracle = instance.problem.oracle
-    require(hasattr(oracle, "fed"), f"instance {instance.name!r}: functions without meta_smoothness= cannot be judged, for their rounding is unknown")
-    require(oracle.dtype == np.float64, f"instance {instance.name!r}: the problem computes in {oracle.dtype}; claims are judged in float64")
+    require(
+        hasattr(oracle, "fed"),
+        f"instance {instance.name!r}: functions without meta_smoothness= cannot be judged, for their rounding is "
+        "unknown",
+    )
+    require(
+        oracle.dtype == np.float64,
+        f"instance {instance.name!r}: the problem computes in {oracle.dtype}; claims are judged in float64",
+    )
     require(
         points is not None and len(points) >= 2,
         f"instance {instance.name!r}: the smoothness of F is not known in closed form; give two or more points",
     )
     assert points is not None
     gradients = np.stack([instance.problem.meta_gradient(w, instance.alpha) for w in points])
-    require(bool(np.isfinite(gradients).all()), f"instance {instance.name!r}: a meta-gradient is NaN or infinite at its points")
+    require(
+        bool(np.isfinite(gradients).all()),
+        f"instance {instance.name!r}: a meta-gradient is NaN or infinite at its points",
+    )
     distance = np.linalg.norm(np.diff(points, axis=0), axis=1)
     require(bool((distance > 0).all()), f"instance {instance.name!r}: two consecutive points are equal")
     quotient = np.linalg.norm(np.diff(gradients, axis=0), axis=2) / distance[:, None]
@@ -154,17 +195,21 @@ def left_side(instance: Instance) -> tuple[Interval, str]:
 
 
 def meta_gradient_error(instance: Instance, reach: float) -> float:
-    """Bound of the rounding error of a computed grad F_i at ||w|| <= reach (derivation: docs/theory.md, section "Rounding").
+    """Bound of the rounding error of a computed grad F_i at ||w|| <= reach (derivation: docs/theory.md, section
+    "Rounding").
 
-    Sums over m rows and d coordinates of terms bounded through the per-datum constants, each rounded once, twice through the inner step. The
-    user's rho suffices because the library's is sup |phi'''| times the largest eigenvalue of E||x||xx^T (a smaller one would not).
+    Sums over m rows and d coordinates of terms bounded through the per-datum constants, each rounded once, twice
+    through the inner step. The user's rho suffices because the library's is sup |phi'''| times the largest eigenvalue
+    of E||x||xx^T (a smaller one would not).
     """
     fed = instance.problem.federation
     count = int(fed.sizes.max()) + instance.problem.dim + 64
     L, B = bound(instance, "L_datum"), bound(instance, "B_datum")
     third = bound(instance, "rho")
     a = 1 + instance.alpha * L
-    if isinstance(instance.problem.loss, Cosine):  # sin passes on the rounding of w - z, and a user's rho may be smaller than one datum's
+    if isinstance(
+        instance.problem.loss, Cosine
+    ):  # sin passes on the rounding of w - z, and a user's rho may be smaller than one datum's
         reach += float(np.abs(fed.x.astype(np.float64)).max()) * fed.scale * math.sqrt(fed.n_features)
         third = bound(instance, "lip_hessian_z")
     reach = reach + instance.alpha * B
@@ -176,7 +221,11 @@ def _sides(formula):  # type: ignore[no-untyped-def]
         lhs, scope = left_side(instance)
         values = [bound(instance, name) for name in ("L", "rho", "B")]
         # the formulas have at most 32 roundings and are of degree at most 5 in the constants
-        return Sides(lhs, Interval.rounded(formula(instance.alpha, *values), operations=32 + 5 * roundings_of_constants(instance)), scope)
+        return Sides(
+            lhs,
+            Interval.rounded(formula(instance.alpha, *values), operations=32 + 5 * roundings_of_constants(instance)),
+            scope,
+        )
 
     return sides
 
@@ -186,11 +235,15 @@ def _convex_sides(instance: Instance) -> Sides:
 
 
 def roundings_of_constants(instance: Instance) -> int:
-    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section "Rounding")."""
+    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section
+    "Rounding").
+    """
     oracle = instance.problem.oracle
     origin = getattr(oracle, "origin", None)
     if isinstance(origin, Piecewise):
-        return max(math.ceil((3 * len(c.x) + 64) * (1 + c.variation / c.steepest)) if c.steepest else 64 for c in origin.curves)
+        return max(
+            math.ceil((3 * len(c.x) + 64) * (1 + c.variation / c.steepest)) if c.steepest else 64 for c in origin.curves
+        )
     if hasattr(oracle, "fed"):  # eigenvalues of the smaller Gram matrix
         m, p = int(oracle.fed.sizes.max()), oracle.fed.n_features
         return 128 + (max(m, p) + 12) * min(m, p) + p
@@ -206,7 +259,9 @@ def _whole_space(instance: Instance) -> str | None:
 
 
 def _quadratic() -> Instance:
-    return Instance(Problem(Quadratic(-1.0), Federation.from_arrays([[0.0], [1.0]])), 1.0, name="concave quadratic, alpha = 1/L")
+    return Instance(
+        Problem(Quadratic(-1.0), Federation.from_arrays([[0.0], [1.0]])), 1.0, name="concave quadratic, alpha = 1/L"
+    )
 
 
 def _large_alpha() -> Instance:
@@ -248,7 +303,9 @@ CASES = (
     Case("handwritten", _handwritten, "HOLDS", "digits or MNIST"),
 )
 CONSTANTS = has_constants("L", "rho", "B")
-WITNESS_RATIO = 103.5 / 104.0  # of the witness at rho B = 100 L^2, alpha L = 1: 4 L + alpha rho B - alpha L^2 / 2 over 4 L + alpha rho B
+WITNESS_RATIO = (
+    103.5 / 104.0
+)  # of the witness at rho B = 100 L^2, alpha L = 1: 4 L + alpha rho B - alpha L^2 / 2 over 4 L + alpha rho B
 IN_BALL = Hypothesis("the points and what they adapt to lie in the ball of the assumptions", inside_ball)
 SMALL_STEP = Hypothesis("alpha <= 1/L", alpha_at_most_one_over_curvature)
 
@@ -291,7 +348,8 @@ CLAIMS = (
         form="one-dimensional",
         title="Smoothness of F_i in one dimension, exact",
         short="d = 1: exact, less alpha L^2/2",
-        statement="for d = 1, F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B - alpha L^2/2, and no smaller constant will do",
+        statement="for d = 1, F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B - alpha L^2/2, and no "
+        "smaller constant will do",
         source="docs/theory.md, Proposition 2 (exact one-dimensional form of Lemma 4.2)",
         tight=True,
         known_ratio=1.0,
@@ -299,11 +357,7 @@ CLAIMS = (
         sides=_sides(one_dimensional_bound),
         witness=witness,
         draw=random_instance,
-        cases=(
-            CASES[0],
-            Case("large-alpha", _large_alpha, "HOLDS"),
-            Case("logistic", _logistic, "NOT_APPLICABLE"),
-        ),
+        cases=(CASES[0], Case("large-alpha", _large_alpha, "HOLDS"), Case("logistic", _logistic, "NOT_APPLICABLE")),
     ),
     Claim(
         name="lemma-4.2",
@@ -311,7 +365,8 @@ CLAIMS = (
         form="convex",
         title="Smoothness of F_i for convex f_i",
         short="convex: min(L, m(c)) + c, c = alpha rho B",
-        statement="for f_i convex and alpha <= 1/L, F_i is L_F-smooth with L_F = min(L, m(c)) + c, c = alpha rho B, m(c) = max over 0 <= h <= L of "
+        statement="for f_i convex and alpha <= 1/L, F_i is L_F-smooth with L_F = min(L, m(c)) + c, c = alpha rho "
+        "B, m(c) = max over 0 <= h <= L of "
         "(1 - alpha h)^2 (h + c); for d = 1 also with L + alpha rho B - alpha L^2/2",
         source="docs/theory.md, Proposition 3 (convex form of Lemma 4.2)",
         tight=True,

@@ -8,7 +8,7 @@ sharp          a^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' 
 sharp, convex  the same with a = 1, convex users, alpha <= 2/L                                                             as sigma_G / B -> 0
 =============  ==========================================================================================================  ===========================
 
-Proofs: docs/theory.md, section 9.2. Judged as the first part (`lemma_4_3.py`).
+Proofs: docs/theory.md, section 9.2. Judged as the first part (`lemma_4_3_bias.py`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..algorithms.moments import batch_factor
+from ..expectations.quadratics import batch_factor
+from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_batches import sizes_of
 from ..losses.noise import FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve
-from .batches import sizes_of
-from .claim import Case, Claim, Sides, bound, has_constants
-from .instance import Instance
-from .interval import Interval
-from .lemma_4_3 import (
+from ..rigour.interval import Interval
+from .lemma_4_3_bias import (
     BATCHES,
     CONVEX,
     KNOWN,
@@ -58,7 +58,8 @@ class Numbers(NamedTuple):
 
 
 def paper_bound(n: Numbers) -> float:
-    """12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, multiplied out: nothing cancels.
+    """12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, multiplied out: nothing
+    cancels.
 
     Examples
     --------
@@ -109,11 +110,15 @@ def _sides(formula: Callable[[Numbers], float], *, statement: bool = False) -> C
 
 
 def _line(alpha: float, L: float, b: float, spread: float, *, convex: bool) -> tuple[Curve, float]:
-    """f' = b - L x (convex: b + L x) on every point that is used but w, where f'' is -L (convex: 0), and w, from which w~ = 0."""
+    """f' = b - L x (convex: b + L x) on every point that is used but w, where f'' is -L (convex: 0), and w, from which
+    w~ = 0.
+    """
     low = -alpha * spread
     if convex:
         high, top = -low, b + L * alpha * spread + L**2 / (2 * STEEP)  # f' beyond both is the constant `top`
-        return Curve(np.array([low - L / STEEP, low, high, high + L / STEEP]), np.array([0.0, L, L, 0.0]), 0.0, b), alpha * top
+        return Curve(
+            np.array([low - L / STEEP, low, high, high + L / STEEP]), np.array([0.0, L, L, 0.0]), 0.0, b
+        ), alpha * top
     w = alpha * b / (1 + alpha * L)
     high = max(w, -low)
     return Curve(np.array([low - L / STEEP, low, high, high + L / STEEP]), np.array([0.0, -L, -L, 0.0]), 0.0, b), w
@@ -142,7 +147,9 @@ def witness(
 
 
 def reached(n: Numbers, b: float, *, convex: bool = False) -> float:
-    """The left side of the witness in closed form: everything is linear but the gradient of the Hessian noise, which is below 1e-7 sigma_H."""
+    """The left side of the witness in closed form: everything is linear but the gradient of the Hessian noise, which is
+    below 1e-7 sigma_H.
+    """
     a = 1.0 if convex else 1 + n.alpha * n.L
     spread = n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner)
     return a**2 * spread + (n.alpha * n.sigma_H) ** 2 * n.c_hessian * (b**2 + spread)
@@ -194,14 +201,26 @@ def _table_cases(formula: Callable[[Numbers], float], *, convex: bool = False) -
 
 
 def _two_of_four(*, convex: bool = False) -> Instance:
-    return witness(1.0, 1.0, 1.0, 0.01, 0.01, (2, 2, 2), replace=False, convex=convex, name="D = D' = D'' = 2 of 4, without replacement")
+    return witness(
+        1.0,
+        1.0,
+        1.0,
+        0.01,
+        0.01,
+        (2, 2, 2),
+        replace=False,
+        convex=convex,
+        name="D = D' = D'' = 2 of 4, without replacement",
+    )
 
 
 def _full(which: tuple[int, int, int], name: str, *, convex: bool = False) -> Instance:
     return witness(1.0, 1.0, 1.0, 0.01, 0.01, which, replace=False, convex=convex, name=name)
 
 
-def _full_cases(formula: Callable[[Numbers], float], *, convex: bool = False, statement: bool = False) -> tuple[Case, ...]:
+def _full_cases(
+    formula: Callable[[Numbers], float], *, convex: bool = False, statement: bool = False
+) -> tuple[Case, ...]:
     """Two of four without replacement, and each batch full in turn."""
     pairs = PAIRS if statement else _without(PAIRS, 2, 4)
     kinds = {"full-inner": (4, 2, 2), "full-outer": (2, 4, 2), "full-hessian": (2, 2, 4)}
@@ -210,8 +229,17 @@ def _full_cases(formula: Callable[[Numbers], float], *, convex: bool = False, st
     two = reached(_without(PAIRS, 2, 4), 1.0, convex=convex) / formula(pairs)
     cases = [Case("two-of-four", lambda: _two_of_four(convex=convex), "HOLDS", ratio=two)]
     for name, which in kinds.items():
-        exact = PAIRS._replace(**{f: batch_factor(s, 4, replace=False) for f, s in zip(("c_inner", "c_outer", "c_hessian"), which, strict=True)})
-        right = exact if not statement else PAIRS._replace(c_inner=1 / which[0], c_outer=1 / which[1], c_hessian=1 / which[2])
+        exact = PAIRS._replace(
+            **{
+                f: batch_factor(s, 4, replace=False)
+                for f, s in zip(("c_inner", "c_outer", "c_hessian"), which, strict=True)
+            }
+        )
+        right = (
+            exact
+            if not statement
+            else PAIRS._replace(c_inner=1 / which[0], c_outer=1 / which[1], c_hessian=1 / which[2])
+        )
         known = None if name == "all-full" else reached(exact, 1.0, convex=convex) / formula(right)
         cases.append(Case(name, lambda which=which, name=name: _full(which, name, convex=convex), "HOLDS", ratio=known))  # type: ignore[misc]
     return tuple(cases)
@@ -232,7 +260,8 @@ CLAIMS = (
         title="Mean square error of the stochastic meta-gradient",
         short="12 [B^2 + ...] [1 + ...] - 12 B^2",
         statement=(
-            "E||G~ - grad F_i||^2 <= 12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, for alpha in [0, 1/L]"
+            "E||G~ - grad F_i||^2 <= 12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - "
+            "12 B^2, for alpha in [0, 1/L]"
         ),
         source=SOURCE,
         tight=False,
@@ -241,7 +270,12 @@ CLAIMS = (
         sides=_sides(paper_bound, statement=True),
         witness=witness,
         draw=lambda rng: random_instance(rng, largest=1.0),
-        cases=(*_table_cases(paper_bound), Case("large-alpha", _large_alpha, "NOT_APPLICABLE"), *_full_cases(paper_bound, statement=True), *PLAIN),
+        cases=(
+            *_table_cases(paper_bound),
+            Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),
+            *_full_cases(paper_bound, statement=True),
+            *PLAIN,
+        ),
     ),
     Claim(
         name="lemma-4.3-error",
@@ -250,7 +284,8 @@ CLAIMS = (
         title="Mean square error of the stochastic meta-gradient, sharp",
         short="(1 + alpha L)^2 sigma_G^2 [...] + alpha^2 sigma_H^2 c_D'' (...)",
         statement=(
-            "E||G~ - grad F_i||^2 <= (1 + alpha L)^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D'), "
+            "E||G~ - grad F_i||^2 <= (1 + alpha L)^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' "
+            "(B^2 + sigma_G^2 c_D'), "
             "for every alpha >= 0"
         ),
         source="docs/theory.md, section 9.2",
@@ -275,7 +310,8 @@ CLAIMS = (
         short="convex: 1 for (1 + alpha L)^2",
         statement=(
             "for convex f_i and alpha <= 2/L, "
-            "E||G~ - grad F_i||^2 <= sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D')"
+            "E||G~ - grad F_i||^2 <= sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 "
+            "c_D')"
         ),
         source="docs/theory.md, section 9.2",
         tight=True,

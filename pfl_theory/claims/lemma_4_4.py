@@ -17,14 +17,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import require
-from ..losses.piecewise import Curve, Piecewise
-from ..problems.problem import Problem
-from .claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
-from .claim import Hypothesis as Condition
-from .data_side import of_rounding, squared_spread
-from .instance import Instance
-from .interval import UNIT
-from .on_curves import (
+from ..judging.claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
+from ..judging.claim import Hypothesis as Condition
+from ..judging.instance import Instance
+from ..judging.on_curves import (
     CONVEX,
     ON_CURVES,
     curves_of,
@@ -36,6 +32,10 @@ from .on_curves import (
     random_convex_curves,
     random_curves,
 )
+from ..judging.on_data import of_rounding, squared_spread
+from ..losses.piecewise import Curve, Piecewise
+from ..problems.problem import Problem
+from ..rigour.interval import UNIT
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.4, as transcribed"
 
@@ -67,19 +67,29 @@ def _sides(formula):  # type: ignore[no-untyped-def]
         points = points_of(instance)
         gradients = np.array([instance.problem.meta_gradient(np.array([w]), alpha)[:, 0] for w in points])
         spread = ((gradients - gradients.mean(1, keepdims=True)) ** 2).mean(1)
-        lhs = squared_spread(float(spread.max()), meta_gradient_error(curves, alpha, float(np.abs(points).max())), len(curves))
+        lhs = squared_spread(
+            float(spread.max()), meta_gradient_error(curves, alpha, float(np.abs(points).max())), len(curves)
+        )
         L, B = bound(instance, "L"), bound(instance, "B")
         gamma_g, gamma_h = heterogeneity(instance.problem)
         value = formula(alpha, L, B, gamma_g, gamma_h)
         # the roots of 192 and of 3 bound how errors of gamma_G, gamma_H and B move the root of the right side
-        moved = 14 * 2 * gradient_error(curves) + 2 * alpha * B * 2 * hessian_error(curves) + 2 * alpha * gamma_h * gradient_error(curves)
+        moved = (
+            14 * 2 * gradient_error(curves)
+            + 2 * alpha * B * 2 * hessian_error(curves)
+            + 2 * alpha * gamma_h * gradient_error(curves)
+        )
         return Sides(lhs, of_rounding(value, 2 * moved * value**0.5 + moved**2 + 64 * UNIT * value), "points")
 
     return sides
 
 
-def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016) -> Instance:
-    """Two users of curvature -L whose gradients differ by 2 gamma_G; one has a spike of 2 gamma_H where both adapt from. Needs gamma_H <= L."""
+def witness(
+    alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016
+) -> Instance:
+    """Two users of curvature -L whose gradients differ by 2 gamma_G; one has a spike of 2 gamma_H where both adapt
+    from. Needs gamma_H <= L.
+    """
     rho, eps = 1e8, 1e-4 * gamma_G
     middle = B - (1 + alpha * L) * gamma_G - L**2 / (2 * rho)
     w = alpha * (middle + gamma_H * eps / 2) / (1 + alpha * L)
@@ -96,24 +106,35 @@ def witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float =
     return Instance(problem, alpha, np.array([[w]]), "two users, one with a spike")
 
 
-def convex_witness(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01) -> Instance:
-    """Two convex users: curvature L about 0, to where both adapt, and f_1' - f_2' = -2 gamma_G; it rises to 2 gamma_G at w, where f_1'' = 2 gamma_H.
+def convex_witness(
+    alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01
+) -> Instance:
+    """Two convex users: curvature L about 0, to where both adapt, and f_1' - f_2' = -2 gamma_G; it rises to 2 gamma_G
+    at w, where f_1'' = 2 gamma_H.
 
     Needs 2 gamma_H <= L and room for the rise between 0 and w: gamma_G < alpha B gamma_H / 2, nearly.
     """
     half, ramp, plateau, middle, w = _convex_parts(alpha, L, B, gamma_G, gamma_H)
     require(
-        w - plateau - ramp > half + ramp, f"the convex witness needs gamma_G < alpha B gamma_H / 2; given {gamma_G:g}, {alpha * B * gamma_H / 2:g}"
+        w - plateau - ramp > half + ramp,
+        f"the convex witness needs gamma_G < alpha B gamma_H / 2; given {gamma_G:g}, {alpha * B * gamma_H / 2:g}",
     )
     require(2 * gamma_H <= L, f"the convex witness needs 2 gamma_H <= L; given gamma_H = {gamma_H:g}, L = {L:g}")
     common = np.array([-half - ramp, -half, half, half + ramp]), np.array([0.0, L, L, 0.0])
     rising = np.array([w - plateau - ramp, w - plateau, w, w + ramp]), np.array([0.0, 2 * gamma_H, 2 * gamma_H, 0.0])
     first = Curve(np.concatenate([common[0], rising[0]]), np.concatenate([common[1], rising[1]]), 0.0, middle - gamma_G)
     second = Curve(*common, 0.0, middle + gamma_G)
-    return Instance(Problem.from_functions(**Piecewise([first, second]).functions()), alpha, np.array([[w]]), "two convex users, one curved at w")
+    return Instance(
+        Problem.from_functions(**Piecewise([first, second]).functions()),
+        alpha,
+        np.array([[w]]),
+        "two convex users, one curved at w",
+    )
 
 
-def _convex_parts(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> tuple[float, float, float, float, float]:
+def _convex_parts(
+    alpha: float, L: float, B: float, gamma_G: float, gamma_H: float
+) -> tuple[float, float, float, float, float]:
     """Half width of the common curvature, width of ramps, length of the plateau of f_1'', f'(0), and w."""
     half, ramp = alpha * gamma_G, 1e-4 * gamma_G
     area = 4 * gamma_G - gamma_H * ramp  # of f_1'' - f_2'' up to w; the ramp behind w makes it 4 gamma_G
@@ -122,7 +143,9 @@ def _convex_parts(alpha: float, L: float, B: float, gamma_G: float, gamma_H: flo
     return half, ramp, area / (2 * gamma_H) - ramp / 2, middle, alpha * (middle + common + area / 2)
 
 
-def convex_reached(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01) -> float:
+def convex_reached(
+    alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.0001, gamma_H: float = 0.01
+) -> float:
     """The left side of the convex witness in closed form."""
     _, ramp, _, middle, _ = _convex_parts(alpha, L, B, gamma_G, gamma_H)
     apart = gamma_G + alpha * L * (gamma_G - gamma_H * ramp / 2)
@@ -130,10 +153,17 @@ def convex_reached(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: 
 
 
 def _linear() -> Instance:
-    """Two users with one and the same bump of curvature, looked at where both are linear: the second member is attained."""
+    """Two users with one and the same bump of curvature, looked at where both are linear: the second member is
+    attained.
+    """
     bump = np.array([9.0, 10.0, 11.0]), np.array([0.0, 1.0, 0.0])
     users = [Curve(*bump, 0.0, slope) for slope in (0.5, -0.25)]
-    return Instance(Problem.from_functions(**Piecewise(users).functions()), 1.0, np.zeros((1, 1)), "two users, linear where they are looked at")
+    return Instance(
+        Problem.from_functions(**Piecewise(users).functions()),
+        1.0,
+        np.zeros((1, 1)),
+        "two users, linear where they are looked at",
+    )
 
 
 def _large_alpha_convex() -> Instance:
@@ -144,13 +174,20 @@ def _large_alpha() -> Instance:
     return Instance(witness().problem, 1.25, np.array([[0.4]]), "witness, alpha = 1.25/L")
 
 
-def reached(alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016) -> float:
-    """The left side of the witness in closed form: both users' f' are linear where they are looked at, but for the area of half a spike."""
+def reached(
+    alpha: float = 1.0, L: float = 1.0, B: float = 1.0, gamma_G: float = 0.001, gamma_H: float = 0.016
+) -> float:
+    """The left side of the witness in closed form: both users' f' are linear where they are looked at, but for the area
+    of half a spike.
+    """
     eps = 1e-4 * gamma_G
     middle = B - (1 + alpha * L) * gamma_G - L**2 / 2e8
     w = alpha * (middle + gamma_H * eps / 2) / (1 + alpha * L)
     slopes = (middle + gamma_G - L * w, middle - gamma_G - L * w + gamma_H * eps)
-    after = [start - L * (w - alpha * slope) for start, slope in zip((middle + gamma_G, middle - gamma_G), slopes, strict=True)]
+    after = [
+        start - L * (w - alpha * slope)
+        for start, slope in zip((middle + gamma_G, middle - gamma_G), slopes, strict=True)
+    ]
     return ((1 + alpha * L) * after[0] - (1 + alpha * L - 2 * alpha * gamma_H) * after[1]) ** 2 / 4
 
 
@@ -165,7 +202,8 @@ CLAIMS = (
         form="",
         title="Heterogeneity of the meta-gradients",
         short="3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2",
-        statement="(1/n) sum ||grad F_i - grad F||^2 <= gamma_F^2 = 3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, for alpha in [0, 1/L]",
+        statement="(1/n) sum ||grad F_i - grad F||^2 <= gamma_F^2 = 3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, for "
+        "alpha in [0, 1/L]",
         source=SOURCE,
         tight=False,
         known_ratio=REACHED[paper_bound],
@@ -181,7 +219,8 @@ CLAIMS = (
         form="",
         title="Heterogeneity of the meta-gradients, sharp",
         short="((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2",
-        statement="(1/n) sum ||grad F_i - grad F||^2 <= ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, for every alpha >= 0",
+        statement="(1/n) sum ||grad F_i - grad F||^2 <= ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, for every "
+        "alpha >= 0",
         source="docs/theory.md, section 9.3",
         tight=True,
         known_ratio=REACHED[sharp_bound],

@@ -1,10 +1,15 @@
-r"""Theorem 4.5 at full participation (r = 1): true as transcribed, with 2 Phi for 4 Phi, but for the constant of the bias term.
+r"""Theorem 4.5 at full participation (r = 1): true as transcribed, with 2 Phi for 4 Phi, but for the constant of the
+bias term.
 
 ==================  ===============================================================================================  ======================
 version, form       (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 is at most                                           tight
 ==================  ===============================================================================================  ======================
 paper               the transcribed bound with O(1) = 1 and the sharp lemmas' constants                              false: the bias term
-                                                                                                                     needs (1 + alpha L)^2
+                                                                                                                     needs
+                                                                                                                     (1
+                                                                                                                     +
+                                                                                                                     alpha
+                                                                                                                     L)^2
 corrected           2 Phi + x sigma_F^2 + x^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, x = beta L_F      no; 4 is needed for 7.85
 corrected, M-r1     M*^2, the root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n                    as s -> 0
 ==================  ===============================================================================================  ======================
@@ -19,16 +24,11 @@ import math
 import numpy as np
 
 from ..algorithms.per_fedavg import PerFedAvg
-from ..balls import UNIT, Ball
-from ..losses.noise import Bump, FiniteNoise
-from ..losses.piecewise import Curve, Piecewise
-from ..problems.problem import Problem
-from .claim import Case, Claim, Sides
-from .enumerated_runs import ExactRun
-from .instance import Instance
-from .master import MOST_S, bound_r1, full_participation
-from .on_curves import ON_CURVES
-from .run_terms import (
+from ..expectations.enumerated_runs import ExactRun
+from ..judging.claim import Case, Claim, Sides
+from ..judging.instance import Instance
+from ..judging.on_curves import ON_CURVES
+from ..judging.on_runs import (
     BOUNDED_BELOW,
     EXACT_VARIANT,
     FULL,
@@ -46,6 +46,11 @@ from .run_terms import (
     step_at_most,
     steps_of,
 )
+from ..losses.noise import Bump, FiniteNoise
+from ..losses.piecewise import Curve, Piecewise
+from ..problems.problem import Problem
+from ..rigour.balls import UNIT, Ball
+from ..theory.master import MOST_S, bound_r1, full_participation
 from .theorem_4_5 import CONSTANTS, SMALL_STEP, SOURCE, bracket, one_quadratic, random_piecewise_run, refuting
 
 KINK = 2.0**-10  # half width e of the kink: the ratio is (1 + alpha L)^2 (1 - e/2)^2
@@ -61,7 +66,9 @@ def _bias(instance: Instance) -> Ball:
 def sides_paper(instance: Instance) -> Sides:
     """M^2 - 4 Phi against what O(1) multiplies."""
     terms = assumption_terms(instance, sharp_reading(instance))
-    return Sides(interval(exact_run(instance).M2 - 4.0 * terms.Phi), interval(bracket(terms, _bias(instance))), "points")
+    return Sides(
+        interval(exact_run(instance).M2 - 4.0 * terms.Phi), interval(bracket(terms, _bias(instance))), "points"
+    )
 
 
 def sides_corrected(instance: Instance) -> Sides:
@@ -80,20 +87,26 @@ def sides_r1(instance: Instance) -> Sides:
 
 
 def absorbed(beta: float = 1e-18, tau: int = 1, rounds: int = 10**36, users: int = 2) -> Instance:
-    """Proposition 4: 0 is absorbing, since w~ = -1/2 or 3/2 and f' and the noise vanish there, but F'(0) = -(1 + alpha L)(1 - e/2).
+    """Proposition 4: 0 is absorbing, since w~ = -1/2 or 3/2 and f' and the noise vanish there, but F'(0) = -(1 + alpha
+    L)(1 - e/2).
 
-    alpha = L = sigma_G = 1. f'' = -1 on [-1, 1/2 - e], rising to 1 within the kink; far away it returns to 0: f is bounded below, |f'| <= 2.
+    alpha = L = sigma_G = 1. f'' = -1 on [-1, 1/2 - e], rising to 1 within the kink; far away it returns to 0: f is
+    bounded below, |f'| <= 2.
     """
     x = np.array([-5.0, -4.0, -2.0, -1.0, 0.5 - KINK, 0.5 + KINK, 2.0, 3.0])
     h = np.array([0.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0])
     curves = [Curve(x, h, -0.5, 0.0)] * users
-    problem = Problem.from_functions(**Piecewise(curves, FiniteNoise(np.array([[-1.0], [1.0]]), [Bump(0.0, 0.375)])).functions())
+    problem = Problem.from_functions(
+        **Piecewise(curves, FiniteNoise(np.array([[-1.0], [1.0]]), [Bump(0.0, 0.375)])).functions()
+    )
     algorithm = PerFedAvg(1.0, beta, tau, 1.0, batch_inner=1, batch_outer=1, batch_hessian=1)
     return Instance(problem, 1.0, None, "identical users, an absorbing point", algorithm, rounds=rounds, w0=np.zeros(1))
 
 
 def absorbed_forever(beta: float = 1e-18, tau: int = 1, copies: int = 1, s: float | None = None) -> ClosedRun:
-    """`absorbed` for 10^36 rounds: nothing moves, so both averages are F'(0)^2 and the bias of every direction is -F'(0)."""
+    """`absorbed` for 10^36 rounds: nothing moves, so both averages are F'(0)^2 and the bias of every direction is
+    -F'(0).
+    """
     base = absorbed(beta, tau)
     if s is not None:
         base = absorbed(s / tau / smoothness(base), tau)
@@ -167,8 +180,10 @@ CLAIMS = (
         form="",
         title="The average squared gradient along Per-FedAvg, all users every round, with explicit constants",
         short="2 Phi + ... + 7.85 alpha^2 L^2 sigma_G^2/D",
-        statement="at r = 1 and beta tau L_F <= 1/10: (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 <= 2 Phi + beta L_F sigma_F^2 "
-        "+ (beta L_F)^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, constants of Lemmas 4.2 to 4.4 as transcribed",
+        statement="at r = 1 and beta tau L_F <= 1/10: (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 <= 2 Phi + beta "
+        "L_F sigma_F^2 "
+        "+ (beta L_F)^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, constants of Lemmas 4.2 to 4.4 as "
+        "transcribed",
         source="docs/theory.md, section 9.5.7, Proposition 3",
         tight=False,
         known_ratio=REACHED / BIAS_OF_LEMMA,
@@ -196,7 +211,8 @@ CLAIMS = (
         form="M-r1",
         title="The average squared gradient along Per-FedAvg, all users every round, step by step",
         short="(M-r1)",
-        statement="at r = 1 and x = beta L_F: M^2 <= the largest root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n, "
+        statement="at r = 1 and x = beta L_F: M^2 <= the largest root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) "
+        "Y2^2 + (x/2) v^2/n, "
         "Y2 = P_rms (gamma + b) + b + N_rms v sqrt(1 - 1/n)",
         source="docs/theory.md, section 9.5.7",
         tight=True,
@@ -205,6 +221,9 @@ CLAIMS = (
         sides=sides_r1,
         witness=lambda: absorbed_forever(tau=64, s=1e-3),
         draw=random_full_r1,
-        cases=(Case("one-quadratic", one_quadratic, "HOLDS", ratio=1.0), Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE")),
+        cases=(
+            Case("one-quadratic", one_quadratic, "HOLDS", ratio=1.0),
+            Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE"),
+        ),
     ),
 )

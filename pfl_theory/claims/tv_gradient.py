@@ -21,16 +21,9 @@ from ..distances import all_pairs
 from ..federations import finite_support, paper_split
 from ..federations.federation import Federation
 from ..federations.standard import handwritten_source
-from ..losses.cosine import Cosine
-from ..losses.log_cosh import LogCosh
-from ..losses.logistic import Logistic
-from ..losses.loss import Loss
-from ..losses.quadratic import Quadratic
-from ..losses.softmax import Softmax
-from ..problems.problem import Problem
-from ..seeds import generator
-from .claim import Case, Claim, Sides, bound, has_constants
-from .data_side import (
+from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_data import (
     IN_BALL,
     ON_DATA,
     SOURCE,
@@ -42,7 +35,14 @@ from .data_side import (
     squared_spread,
     worst_point,
 )
-from .instance import Instance
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from ..seeds import generator
 
 BOUNDED: tuple[tuple[type[Loss], dict[str, object]], ...] = (
     (Cosine, {}),
@@ -73,7 +73,9 @@ def sharp_sides(instance: Instance) -> Sides:
         square = float(((data.tv_to_average * reach) ** 2).mean())
         with_pairs = float(diameter(g, np.arange(len(g)), np.arange(len(g))) ** 2 * (data.tv_pairs**2).mean() / 2)
         hidden = data.hidden(largest, instance.problem.dim)
-        return gradient_spread(instance, w, largest), squared_spread(min(square, with_pairs), error + hidden, data.mass.size)
+        return gradient_spread(instance, w, largest), squared_spread(
+            min(square, with_pairs), error + hidden, data.mass.size
+        )
 
     return worst_point(instance, at)
 
@@ -101,11 +103,15 @@ def random_users(rng: np.random.Generator, loss: Loss, *, dim: int | None = None
 def users_on_atoms(atoms: list[float], shares: list[list[float]]) -> Federation:
     """Users on common points of the line, without the points that have no mass."""
     kept = [[(z, s) for z, s in zip(atoms, user, strict=True) if s > 0] for user in shares]
-    return Federation.from_arrays([[[z] for z, _ in user] for user in kept], sample_weight=[[s for _, s in user] for user in kept])
+    return Federation.from_arrays(
+        [[[z] for z, _ in user] for user in kept], sample_weight=[[s for _, s in user] for user in kept]
+    )
 
 
 def paper_witness() -> Instance:
-    """D1.2: gradients +-1 = +-B at w = 0 (angles a quarter turn away), three users of ten with more of one, seven with more of the other."""
+    """D1.2: gradients +-1 = +-B at w = 0 (angles a quarter turn away), three users of ten with more of one, seven with
+    more of the other.
+    """
     fed = users_on_atoms([-math.pi / 2, math.pi / 2], [[0.7, 0.3]] * 3 + [[0.1, 0.9]] * 7)
     return Instance(Problem(Cosine(), fed), 0.0, np.zeros((1, 1)), "two opposite gradients")
 
@@ -120,11 +126,18 @@ def sharp_witness() -> Instance:
 
 
 def _unbounded() -> Instance:
-    return Instance(Problem(Quadratic(), finite_support(n_users=3, dim=2)), 0.0, np.zeros((1, 2)), "quadratic: gradients grow without bound")
+    return Instance(
+        Problem(Quadratic(), finite_support(n_users=3, dim=2)),
+        0.0,
+        np.zeros((1, 2)),
+        "quadratic: gradients grow without bound",
+    )
 
 
 def small_handwritten() -> Federation:
-    """The paper's split with ten users and few images: MNIST where it lies on this machine, else its subset from a dependency."""
+    """The paper's split with ten users and few images: MNIST where it lies on this machine, else its subset from a
+    dependency.
+    """
     from .. import datasets
 
     source = handwritten_source()
@@ -151,7 +164,8 @@ CLAIMS = (
         form="",
         title="Gradients of users against total variation",
         short="4 B^2 mean TV^2",
-        statement="(1/n) sum ||grad f_i - grad f||^2 <= 4 B^2 (1/n) sum TV(p_i, p)^2, with B a bound of the gradient at every datum",
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= 4 B^2 (1/n) sum TV(p_i, p)^2, with B a bound of the "
+        "gradient at every datum",
         source=SOURCE,
         tight=True,
         known_ratio=1.0,
@@ -167,7 +181,8 @@ CLAIMS = (
         form="",
         title="Gradients of users against total variation, with the diameter of what differs",
         short="diameter of what differs for 2 B",
-        statement="(1/n) sum ||grad f_i - grad f||^2 <= min( (1/n) sum (TV(p_i, p) diam_i)^2, diam^2 P ) at every w, diam_i between the gradients of "
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= min( (1/n) sum (TV(p_i, p) diam_i)^2, diam^2 P ) at every "
+        "w, diam_i between the gradients of "
         "points that user i has more of and less of than the average, P = (1/(2 n^2)) sum TV(p_i, p_j)^2",
         source="docs/theory.md, section 8.3",
         tight=True,

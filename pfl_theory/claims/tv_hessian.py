@@ -21,15 +21,9 @@ from numpy.typing import NDArray
 
 from ..errors import require
 from ..federations.federation import Federation
-from ..losses.cosine import Cosine
-from ..losses.log_cosh import LogCosh
-from ..losses.logistic import Logistic
-from ..losses.loss import Loss
-from ..losses.softmax import Softmax
-from ..problems.problem import Problem
-from ..seeds import generator
-from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
-from .data_side import (
+from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_data import (
     IN_BALL,
     MOST_PAIRS,
     ON_DATA,
@@ -41,7 +35,13 @@ from .data_side import (
     squared_spread,
     worst_point,
 )
-from .instance import Instance
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
+from ..seeds import generator
 from .tv_gradient import BOUNDED, random_users, small_handwritten, users_on_atoms
 
 CONVEX: tuple[tuple[type[Loss], dict[str, object]], ...] = ((LogCosh, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
@@ -50,13 +50,17 @@ MOST_DIM = 600  # d x d eigenvalues of every user
 
 def paper_sides(instance: Instance) -> Sides:
     """gamma_H^2(w) against 4 L^2 M."""
-    right = scaled(4 * bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim)
+    right = scaled(
+        4 * bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim
+    )
     return worst_point(instance, lambda w: (_left(instance, w), right))
 
 
 def convex_sides(instance: Instance) -> Sides:
     """gamma_H^2(w) against L^2 M."""
-    right = scaled(bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim)
+    right = scaled(
+        bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim
+    )
     return worst_point(instance, lambda w: (_left(instance, w), right))
 
 
@@ -76,14 +80,18 @@ def sharp_sides(instance: Instance) -> Sides:
 
 
 def _left(instance: Instance, w: NDArray):  # type: ignore[no-untyped-def]
-    require(instance.problem.dim <= MOST_DIM, f"instance {instance.name!r}: d = {instance.problem.dim}; Hessians are compared up to d = {MOST_DIM}")
+    require(
+        instance.problem.dim <= MOST_DIM,
+        f"instance {instance.name!r}: d = {instance.problem.dim}; Hessians are compared up to d = {MOST_DIM}",
+    )
     return hessian_spread(instance, w)
 
 
 def diameter(h: NDArray, some: NDArray, others: NDArray) -> float:
     """Largest operator norm of a difference between two sets of symmetric matrices.
 
-    Of too many pairs to try all, an upper bound: the range of all eigenvalues, since lo I <= A, B <= hi I gives ||A - B|| <= hi - lo.
+    Of too many pairs to try all, an upper bound: the range of all eigenvalues, since lo I <= A, B <= hi I gives ||A -
+    B|| <= hi - lo.
     """
     if not len(some) or not len(others):
         return 0.0
@@ -147,7 +155,8 @@ CLAIMS = (
         form="",
         title="Hessians of users against total variation",
         short="4 L^2 mean TV^2",
-        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2, with L a bound of the Hessian at every datum",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2, with L a bound of the "
+        "Hessian at every datum",
         source=SOURCE,
         tight=True,
         known_ratio=1.0,
@@ -163,7 +172,8 @@ CLAIMS = (
         form="",
         title="Hessians of users against total variation, with the diameter of what differs",
         short="diameter of what differs for 2 L",
-        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= (1/n) sum (TV(p_i, p) diam_i)^2 at every w, diam_i between the Hessians of points "
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= (1/n) sum (TV(p_i, p) diam_i)^2 at every w, diam_i between "
+        "the Hessians of points "
         "that user i has more of and less of than the average",
         source="docs/theory.md, section 8.3",
         tight=True,

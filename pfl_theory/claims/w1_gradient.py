@@ -7,9 +7,9 @@ paper    (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2      
 sharp    ... <= L_Z(w)^2 min(M, P), P = (1/(2 n^2)) sum W1(p_i, p_j)^2               quadratics, any users that are moved copies
 =======  ==========================================================================  ==============================================
 
-L_Z is the Lipschitz constant of z -> grad l(w; z) in the metric of the data: ||x - x'||, plus kappa [y != y'] for classes, with the kappa that
-gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is judged on a ball, the sharp one takes L_Z at ||w||.
-Proofs: docs/theory.md, section 8.4. Judged at points w.
+L_Z is the Lipschitz constant of z -> grad l(w; z) in the metric of the data: ||x - x'||, plus kappa [y != y'] for
+classes, with the kappa that gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is judged
+on a ball, the sharp one takes L_Z at ||w||. Proofs: docs/theory.md, section 8.4. Judged at points w.
 """
 
 from __future__ import annotations
@@ -20,15 +20,9 @@ import numpy as np
 
 from ..federations import concept_shift_from_laws, location
 from ..federations.federation import Federation
-from ..losses.cosine import Cosine
-from ..losses.log_cosh import LogCosh
-from ..losses.logistic import Logistic
-from ..losses.loss import Loss
-from ..losses.quadratic import Quadratic
-from ..losses.softmax import Softmax
-from ..problems.problem import Problem
-from .claim import Case, Claim, Hypothesis, Sides, has_constants
-from .data_side import (
+from ..judging.claim import Case, Claim, Hypothesis, Sides, has_constants
+from ..judging.instance import Instance
+from ..judging.on_data import (
     CLASSES,
     IN_BALL,
     ON_DATA,
@@ -43,7 +37,13 @@ from .data_side import (
     w1_to_average,
     worst_point,
 )
-from .instance import Instance
+from ..losses.cosine import Cosine
+from ..losses.log_cosh import LogCosh
+from ..losses.logistic import Logistic
+from ..losses.loss import Loss
+from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
+from ..problems.problem import Problem
 from .tv_gradient import handwritten, random_users
 
 LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
@@ -78,12 +78,18 @@ def sharp_sides(instance: Instance) -> Sides:
     fed = instance.problem.federation
 
     def at(w):  # type: ignore[no-untyped-def]
-        best = best_kappa(instance.problem, radius=float(np.linalg.norm(w))) if takes_labels(instance.problem) else on_the_ball(instance)
+        best = (
+            best_kappa(instance.problem, radius=float(np.linalg.norm(w)))
+            if takes_labels(instance.problem)
+            else on_the_ball(instance)
+        )
         average, pairs = w1_to_average(fed, best.kappa), w1_pairs(fed, best.kappa)
         forms = [interval(average.M, rounding=average.closed), interval(pairs.P, rounding=pairs.closed)]
         lesser = min(forms, key=lambda side: side.middle)
         operations = 64 + fed.n_users + fed.n_features + instance.problem.dim
-        return gradient_spread(instance, w, _largest(instance, w)), scaled(best.lip.bound("lip_gradient_z") ** 2, lesser, operations)
+        return gradient_spread(instance, w, _largest(instance, w)), scaled(
+            best.lip.bound("lip_gradient_z") ** 2, lesser, operations
+        )
 
     return worst_point(instance, at)
 
@@ -94,7 +100,9 @@ def _largest(instance: Instance, w: np.ndarray) -> float:
     if constant.usable:
         return constant.max()
     fed = instance.problem.federation
-    return instance.constants["L_datum"].bound("L_datum") * (float(np.linalg.norm(w)) + float(np.linalg.norm(fed.x * fed.scale, axis=1).max()))
+    return instance.constants["L_datum"].bound("L_datum") * (
+        float(np.linalg.norm(w)) + float(np.linalg.norm(fed.x * fed.scale, axis=1).max())
+    )
 
 
 def random_instance(rng: np.random.Generator) -> Instance:
@@ -124,7 +132,13 @@ def _no_radius() -> Instance:
 
 def _with_radius() -> Instance:
     base = _no_radius()
-    return Instance(base.problem, 0.0, np.array([[0.0, 0.0], [1.0, -1.0], [3.0, 2.0]]), "logistic, moving features, ||w|| <= 4", ball=(4.0, None))
+    return Instance(
+        base.problem,
+        0.0,
+        np.array([[0.0, 0.0], [1.0, -1.0], [3.0, 2.0]]),
+        "logistic, moving features, ||w|| <= 4",
+        ball=(4.0, None),
+    )
 
 
 def _concept_shift() -> Instance:
@@ -138,7 +152,13 @@ def _has_lipschitz(instance: Instance) -> str | None:
     return None if found.usable else f"lip_gradient_z has no value a bound may use ({found.how}): {found.reason}."
 
 
-HYPOTHESES = (ON_DATA, CLASSES, Hypothesis("z -> grad l(w; z) is L_Z-Lipschitz", _has_lipschitz), has_constants("L_datum"), IN_BALL)
+HYPOTHESES = (
+    ON_DATA,
+    CLASSES,
+    Hypothesis("z -> grad l(w; z) is L_Z-Lipschitz", _has_lipschitz),
+    has_constants("L_datum"),
+    IN_BALL,
+)
 CASES = (
     Case("no-radius", _no_radius, "NOT_APPLICABLE"),
     Case("radius", _with_radius, "HOLDS"),
@@ -153,7 +173,8 @@ CLAIMS = (
         form="",
         title="Gradients of users against 1-Wasserstein distance",
         short="L_Z^2 mean W1^2",
-        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2, L_Z the Lipschitz constant of z -> grad l(w; z)",
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2, L_Z the Lipschitz constant "
+        "of z -> grad l(w; z)",
         source=SOURCE,
         tight=True,
         known_ratio=1.0,
@@ -169,7 +190,8 @@ CLAIMS = (
         form="",
         title="Gradients of users against 1-Wasserstein distance, with L_Z at w and the better of two averages",
         short="L_Z at w, min(M, P)",
-        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z(||w||)^2 min(M, P), M = (1/n) sum W1(p_i, p)^2, P = (1/(2 n^2)) sum W1(p_i, p_j)^2",
+        statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z(||w||)^2 min(M, P), M = (1/n) sum W1(p_i, p)^2, P = "
+        "(1/(2 n^2)) sum W1(p_i, p_j)^2",
         source="docs/theory.md, section 8.4",
         tight=True,
         known_ratio=1.0,

@@ -7,8 +7,9 @@ paper    (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2    
 sharp    the same with W1 between the features alone where the Hessian does not see the label  the same
 =======  ====================================================================================  ====================================
 
-rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label does not enter it. The average over
-pairs does not bound operator norms (D2.1), so there is no P here. Proofs: docs/theory.md, section 8.4. Judged at points w.
+rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label does
+not enter it. The average over pairs does not bound operator norms (D2.1), so there is no P here. Proofs:
+docs/theory.md, section 8.4. Judged at points w.
 """
 
 from __future__ import annotations
@@ -18,6 +19,19 @@ import functools
 import numpy as np
 
 from ..federations.federation import Federation
+from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_data import (
+    CLASSES,
+    IN_BALL,
+    ON_DATA,
+    SOURCE,
+    hessian_spread,
+    interval,
+    scaled,
+    w1_to_average,
+    worst_point,
+)
 from ..losses.cosine import Cosine
 from ..losses.log_cosh import LogCosh
 from ..losses.logistic import Logistic
@@ -25,14 +39,17 @@ from ..losses.loss import Loss
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from .claim import Case, Claim, Hypothesis, Sides, bound, has_constants
-from .data_side import CLASSES, IN_BALL, ON_DATA, SOURCE, hessian_spread, interval, scaled, w1_to_average, worst_point
-from .instance import Instance
 from .tv_gradient import random_users
 from .tv_hessian import handwritten as without_radius
 from .w1_gradient import on_the_ball
 
-LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = ((Cosine, {}), (LogCosh, {}), (Quadratic, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
+LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
+    (Cosine, {}),
+    (LogCosh, {}),
+    (Quadratic, {}),
+    (Logistic, {}),
+    (Softmax, {"n_classes": 3}),
+)
 NEAR = 1e-3
 
 
@@ -102,7 +119,8 @@ CLAIMS = (
         form="",
         title="Hessians of users against 1-Wasserstein distance",
         short="rho_Z^2 mean W1^2",
-        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2, rho_Z the Lipschitz constant of z -> Hess l(w; z)",
+        statement="(1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2, rho_Z the Lipschitz "
+        "constant of z -> Hess l(w; z)",
         source=SOURCE,
         tight=True,
         known_ratio=RATIO,

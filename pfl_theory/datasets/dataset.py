@@ -64,13 +64,28 @@ class Dataset:
 
     def __post_init__(self) -> None:
         x, y = np.ascontiguousarray(self.x), np.ascontiguousarray(self.y)
-        require(x.ndim == 2 and x.dtype == np.uint8, f"Dataset {self.name}: x is {x.dtype} of shape {x.shape}; give uint8 of shape (N, p)")
+        require(
+            x.ndim == 2 and x.dtype == np.uint8,
+            f"Dataset {self.name}: x is {x.dtype} of shape {x.shape}; give uint8 of shape (N, p)",
+        )
         require(len(x) > 0, f"Dataset {self.name}: no images; give at least one")
-        require(y.dtype.kind in "ui" and y.shape == (len(x),), f"Dataset {self.name}: {len(x)} images but labels {y.dtype} of shape {y.shape}")
+        require(
+            y.dtype.kind in "ui" and y.shape == (len(x),),
+            f"Dataset {self.name}: {len(x)} images but labels {y.dtype} of shape {y.shape}",
+        )
         low, high = int(y.min()), int(y.max())
-        require(low >= 0 and high < self.n_classes, f"Dataset {self.name}: labels run from {low} to {high}; must be 0 to {self.n_classes - 1}")
-        require(int(np.prod(self.shape)) == x.shape[1], f"Dataset {self.name}: images of shape {self.shape} but rows of {x.shape[1]} pixels")
-        require(self.split in SPLITS, f"Dataset {self.name}: split = {self.split!r}; choose one of {', '.join(map(repr, SPLITS))}")
+        require(
+            low >= 0 and high < self.n_classes,
+            f"Dataset {self.name}: labels run from {low} to {high}; must be 0 to {self.n_classes - 1}",
+        )
+        require(
+            int(np.prod(self.shape)) == x.shape[1],
+            f"Dataset {self.name}: images of shape {self.shape} but rows of {x.shape[1]} pixels",
+        )
+        require(
+            self.split in SPLITS,
+            f"Dataset {self.name}: split = {self.split!r}; choose one of {', '.join(map(repr, SPLITS))}",
+        )
         # Views, so that freezing them does not freeze the caller's own arrays.
         x, y = x.view(), y.astype(np.int64).view()
         x.flags.writeable = y.flags.writeable = False
@@ -89,7 +104,10 @@ class Dataset:
             f"Dataset {self.name}: {len(self.x)} images but groups {groups.dtype} of shape {groups.shape}",
         )
         low, high = int(groups.min()), int(groups.max())
-        require(low >= 0 and high < n, f"Dataset {self.name}: groups run from {low} to {high} but there are {n} group_names; give one a group")
+        require(
+            low >= 0 and high < n,
+            f"Dataset {self.name}: groups run from {low} to {high} but there are {n} group_names; give one a group",
+        )
         require(
             all(isinstance(name, str) for name in names) and len(set(names)) == n,
             f"Dataset {self.name}: group_names must be {n} different strings",

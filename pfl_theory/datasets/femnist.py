@@ -1,4 +1,6 @@
-"""FEMNIST of LEAF (Caldas et al. 2018): characters of NIST Special Database 19 by the person who wrote them; here 105 writers."""
+"""FEMNIST of LEAF (Caldas et al. 2018): characters of NIST Special Database 19 by the person who wrote them; here 105
+writers.
+"""
 
 from __future__ import annotations
 
@@ -24,31 +26,39 @@ FILE = KnownFile(
 )
 
 # array -> type in the file, shape of one entry
-PER_IMAGE = {"images": ("|u1", SHAPE), "labels": ("|u1", ()), "writer": ("<i4", ()), "split": ("|u1", ()), "duplicate": ("|u1", ())}
+PER_IMAGE = {
+    "images": ("|u1", SHAPE),
+    "labels": ("|u1", ()),
+    "writer": ("<i4", ()),
+    "split": ("|u1", ()),
+    "duplicate": ("|u1", ()),
+}
 
 
 def femnist(split: str = "train", *, duplicates: bool = False) -> Dataset:
     """FEMNIST images of 105 real writers, verified by checksum and parsed strictly.
 
     LEAF has no canonical download (one runs its ``preprocess.sh`` on NIST's files), so nothing is downloaded: the file
-    ``femnist_105writers.npz`` is looked for in ``PFL_THEORY_DATA/femnist``, then in the cache (``PFL_THEORY_CACHE/femnist``, else the
-    user's own cache folder).
+    ``femnist_105writers.npz`` is looked for in ``PFL_THEORY_DATA/femnist``, then in the cache
+    (``PFL_THEORY_CACHE/femnist``, else the user's own cache folder).
 
-    The writers are of NIST's f1500 to f4099, not a random sample of FEMNIST's: they wrote about 120 digits and at most about one of each
-    letter. Some labels cannot be told from the image (o, O and 0). Characters are smaller in their frame than MNIST's.
+    The writers are of NIST's f1500 to f4099, not a random sample of FEMNIST's: they wrote about 120 digits and at most
+    about one of each letter. Some labels cannot be told from the image (o, O and 0). Characters are smaller in their
+    frame than MNIST's.
 
     Parameters
     ----------
     split : {"train", "test"}
         LEAF's own split inside each writer: 14,626 or 1,662 images.
     duplicates : bool
-        Whether to keep the 105 images that repeat an earlier one of the same writer; 22 of the repeated images have a copy in either split.
+        Whether to keep the 105 images that repeat an earlier one of the same writer; 22 of the repeated images have a
+        copy in either split.
 
     Returns
     -------
     Dataset
-        784 pixels of 8 bits with the ink bright, as in MNIST; classes 0 to 61: digits, A to Z, a to z. `groups` is the writer of each image,
-        `group_names` the 105 writers, the same in both splits.
+        784 pixels of 8 bits with the ink bright, as in MNIST; classes 0 to 61: digits, A to Z, a to z. `groups` is the
+        writer of each image, `group_names` the 105 writers, the same in both splits.
 
     Raises
     ------
@@ -115,7 +125,9 @@ def _parsed(content: bytes, name: str) -> dict[str, NDArray]:
     except InputError:
         raise
     except Exception as error:  # a damaged zip or header can raise about anything, tokenize.TokenError among it
-        raise InputError(f"{name}: not a readable npz file of plain arrays ({type(error).__name__}); expected {FILE.name}") from error
+        raise InputError(
+            f"{name}: not a readable npz file of plain arrays ({type(error).__name__}); expected {FILE.name}"
+        ) from error
     names = arrays["writer_name"]
     require(
         names.ndim == 1 and names.dtype.kind == "S" and all(w and w.isascii() for w in names.tolist()),
@@ -126,7 +138,8 @@ def _parsed(content: bytes, name: str) -> dict[str, NDArray]:
         found = arrays[key]
         require(
             found.dtype == np.dtype(dtype) and found.shape == (*n, *entry),
-            f"{name}: {key} is {found.dtype} of shape {found.shape}; expected {np.dtype(dtype)} of shape {(*n, *entry)}",
+            f"{name}: {key} is {found.dtype} of shape {found.shape}; expected {np.dtype(dtype)} of shape "
+            f"{(*n, *entry)}",
         )
     require(n[0] > 0, f"{name}: no images; expected those of {FILE.name}")
     for key, high in (("labels", N_CLASSES - 1), ("writer", len(names) - 1), ("split", 1), ("duplicate", 1)):

@@ -1,4 +1,6 @@
-"""MNIST handwritten digits (LeCun, Cortes, Burges 1998): 60,000 training and 10,000 test images, 28 x 28, ink up to 255 on 0."""
+"""MNIST handwritten digits (LeCun, Cortes, Burges 1998): 60,000 training and 10,000 test images, 28 x 28, ink up to 255
+on 0.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,8 @@ MAX_BYTES = 1 << 30
 def mnist(split: str = "train", *, download: bool = True, base_url: str | Sequence[str] | None = None) -> Dataset:
     """MNIST, every file verified by checksum and parsed strictly.
 
-    The files are looked for in ``PFL_THEORY_DATA/mnist``, then in the cache (``PFL_THEORY_CACHE/mnist``, else the user's own cache
-    folder), then downloaded into the cache.
+    The files are looked for in ``PFL_THEORY_DATA/mnist``, then in the cache (``PFL_THEORY_CACHE/mnist``, else the
+    user's own cache folder), then downloaded into the cache.
 
     Parameters
     ----------
@@ -94,13 +96,29 @@ def mnist(split: str = "train", *, download: bool = True, base_url: str | Sequen
     one_of("split", split, SPLITS)
     mirrors = MIRRORS if base_url is None else (base_url,) if isinstance(base_url, str) else tuple(base_url)
     images, labels = (_array(known, mirrors, download) for known in FILES[split])
-    require(images.ndim == 3 and images.shape[1:] == SHAPE, f"{FILES[split][0].name}: images of shape {images.shape}; expected (N, 28, 28)")
     require(
-        labels.shape == images.shape[:1], f"{FILES[split][1].name}: labels of shape {labels.shape} for {len(images):,} images; expected one an image"
+        images.ndim == 3 and images.shape[1:] == SHAPE,
+        f"{FILES[split][0].name}: images of shape {images.shape}; expected (N, 28, 28)",
     )
-    require(int(labels.max(initial=0)) <= 9, f"{FILES[split][1].name}: a label is {labels.max(initial=0)}; expected 0 to 9")
-    source = f"MNIST {split} images, idx files of yann.lecun.com/exdb/mnist with verified checksums, {len(images):,} images"
-    return Dataset("MNIST", images.reshape(len(images), -1), labels.astype(np.int64), n_classes=10, shape=SHAPE, source=source, split=split)
+    require(
+        labels.shape == images.shape[:1],
+        f"{FILES[split][1].name}: labels of shape {labels.shape} for {len(images):,} images; expected one an image",
+    )
+    require(
+        int(labels.max(initial=0)) <= 9, f"{FILES[split][1].name}: a label is {labels.max(initial=0)}; expected 0 to 9"
+    )
+    source = (
+        f"MNIST {split} images, idx files of yann.lecun.com/exdb/mnist with verified checksums, {len(images):,} images"
+    )
+    return Dataset(
+        "MNIST",
+        images.reshape(len(images), -1),
+        labels.astype(np.int64),
+        n_classes=10,
+        shape=SHAPE,
+        source=source,
+        split=split,
+    )
 
 
 def mnist_available() -> bool:
@@ -141,7 +159,8 @@ def parse_idx(path: str | os.PathLike[str]) -> NDArray:
     Raises
     ------
     InputError
-        Not idx, another element type, more or fewer bytes than the header promises, a broken gzip stream, or an unreadable file.
+        Not idx, another element type, more or fewer bytes than the header promises, a broken gzip stream, or an
+        unreadable file.
 
     Examples
     --------
@@ -166,7 +185,10 @@ def _parsed(stream: IO[bytes] | gzip.GzipFile, name: str) -> NDArray:
     """An idx stream read to its end, which is also where gzip compares its CRC."""
     try:
         magic = stream.read(4)
-        require(len(magic) == 4 and magic[:2] == b"\0\0", f"{name}: starts with {magic.hex() or 'nothing'}; expected the magic number of idx, 0000")
+        require(
+            len(magic) == 4 and magic[:2] == b"\0\0",
+            f"{name}: starts with {magic.hex() or 'nothing'}; expected the magic number of idx, 0000",
+        )
         require(magic[2] == 8, f"{name}: element type 0x{magic[2]:02x}; expected 0x08, unsigned bytes")
         n_dims = magic[3]
         require(1 <= n_dims <= 4, f"{name}: {n_dims} dimensions; expected 1 to 4")
@@ -178,7 +200,10 @@ def _parsed(stream: IO[bytes] | gzip.GzipFile, name: str) -> NDArray:
             count *= size
         require(count <= MAX_BYTES, f"{name}: its header promises {count:,} bytes; expected at most {MAX_BYTES:,}")
         content = stream.read(count)
-        require(len(content) == count, f"{name}: ends after {len(content):,} bytes of data; expected {count:,} for shape {shape}")
+        require(
+            len(content) == count,
+            f"{name}: ends after {len(content):,} bytes of data; expected {count:,} for shape {shape}",
+        )
         require(not stream.read(1), f"{name}: goes on after its data; expected {count:,} bytes for shape {shape}")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{name}: broken gzip stream ({error}); expected a whole idx file, gzipped") from error

@@ -1,15 +1,16 @@
 """Loops over all pairs of points, and over few of them.
 
-A block holds the squared distances of rows ``first, first + 1, ...``; distances are taken from it on the fly: a square root in vector
-registers costs less than reading a second matrix. ``c_ij = scale sqrt(squared_ij) + kappa [labels differ]``.
+A block holds the squared distances of rows ``first, first + 1, ...``; distances are taken from it on the fly: a square
+root in vector registers costs less than reading a second matrix. ``c_ij = scale sqrt(squared_ij) + kappa [labels
+differ]``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .._jit import kernel, scalar
-from .._vector_math import exp
+from ..kernels.jit import kernel, scalar
+from ..kernels.vector_math import exp
 
 
 @scalar
@@ -42,7 +43,9 @@ def soft_rows(block, first, scale, kappa, lx, ly, v, b, eps, u):  # type: ignore
 
 @kernel
 def soft_columns(block, first, scale, kappa, lx, ly, u, v, a, eps, mass):  # type: ignore[no-untyped-def]
-    """mass_j = sum_i a_i exp((u_i + v_j - c_ij) / eps): the share of its mass that column j of the entropic plan gets from these rows."""
+    """mass_j = sum_i a_i exp((u_i + v_j - c_ij) / eps): the share of its mass that column j of the entropic plan gets
+    from these rows.
+    """
     mass[:] = 0.0
     for k in range(len(block)):
         row, label, weight, dual = block[k], lx[first + k], a[first + k], u[first + k]
@@ -107,7 +110,9 @@ def arcs_below(block, first, scale, kappa, lx, ly, u, v, limit, starts, columns,
 
 @kernel
 def smooth_dual(starts, rows, costs, u, b, eps, share, mass):  # type: ignore[no-untyped-def]
-    """sum_j b_j v_j for v_j = -eps log sum_i exp((u_i - c_ij) / eps); fills the shares of a column over its arcs, and the mass of each row."""
+    """sum_j b_j v_j for v_j = -eps log sum_i exp((u_i - c_ij) / eps); fills the shares of a column over its arcs, and
+    the mass of each row.
+    """
     mass[:] = 0.0
     total = 0.0
     for j in range(len(b)):
@@ -145,7 +150,9 @@ def curvature(starts, rows, share, b, mass, out):  # type: ignore[no-untyped-def
 
 @kernel
 def best_arcs(starts, rows, costs, u, best, low, margin, third):  # type: ignore[no-untyped-def]
-    """For each column: its arc with the least c - u, that value, and by how much the next and the third arc are worse."""
+    """For each column: its arc with the least c - u, that value, and by how much the next and the third arc are
+    worse.
+    """
     for j in range(len(low)):
         one = two = three = np.inf
         best[j] = -1

@@ -1,4 +1,6 @@
-"""Distances between the users of a federation: all pairs, each user to the average, and the two averages M and P of their squares."""
+"""Distances between the users of a federation: all pairs, each user to the average, and the two averages M and P of
+their squares.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._jit import n_threads, one_blas_thread
 from ..errors import InputError, require
 from ..federations.federation import Federation
+from ..kernels.jit import n_threads, one_blas_thread
 from .support import Pair, pair_on, row_ids
 from .total_variation import checked_laws
 from .wasserstein import GAP, between, checked_gap, checked_kappa, general
@@ -63,7 +65,9 @@ class UserDistances:
 
     @property
     def tighter(self) -> str:
-        """``"M"`` or ``"P"``: which gives the smaller bound of gamma_G^2. Both are valid; neither is smaller in general [D2.2]."""
+        """``"M"`` or ``"P"``: which gives the smaller bound of gamma_G^2. Both are valid; neither is smaller in general
+        [D2.2].
+        """
         return "M" if self.M[1] <= self.P[1] else "P"
 
 
@@ -83,7 +87,9 @@ class Shared:
 
     def with_average(self, i: int) -> Pair:
         """User i and the average of all."""
-        return pair_on(self.points, self.labels, self.scale, self._user(i), (self.ids, self.fed.weights / self.fed.n_users))
+        return pair_on(
+            self.points, self.labels, self.scale, self._user(i), (self.ids, self.fed.weights / self.fed.n_users)
+        )
 
     def _user(self, i: int) -> tuple[NDArray, NDArray]:
         rows = self.fed.rows(i)
@@ -92,7 +98,10 @@ class Shared:
 
 def shared(fed: Federation, *, use_labels: bool) -> Shared:
     """Number the distinct points of a federation (with their labels, where these count)."""
-    require(isinstance(fed, Federation), f"give a Federation, such as Federation.from_arrays(X, y); this is {type(fed).__name__}")
+    require(
+        isinstance(fed, Federation),
+        f"give a Federation, such as Federation.from_arrays(X, y); this is {type(fed).__name__}",
+    )
     require(not use_labels or fed.y is not None, "the federation has no labels; leave kappa out")
     labels = fed.y.astype(np.float64) if use_labels and fed.y is not None else None
     points, scale = (fed.x, fed.scale) if fed.x.dtype == np.uint8 else (fed.x.astype(np.float64) * fed.scale, 1.0)
@@ -123,7 +132,9 @@ def all_pairs(fed: Federation, *, kappa: float | None = None, tv: bool = False, 
     base = _base(fed, kappa, tv, gap)
     n = fed.n_users
     pairs = [(i, j) for i in range(n) for j in range(i)]
-    ends = measured(lambda k: base.pair(*pairs[k]), range(len(pairs)), kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
+    ends = measured(
+        lambda k: base.pair(*pairs[k]), range(len(pairs)), kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL
+    )
     low, high = np.zeros((n, n)), np.zeros((n, n))
     for (i, j), (lower, upper, _) in zip(pairs, ends, strict=True):
         low[i, j] = low[j, i] = lower
@@ -132,11 +143,17 @@ def all_pairs(fed: Federation, *, kappa: float | None = None, tv: bool = False, 
 
 
 def to_average(
-    fed: Federation, *, kappa: float | None = None, tv: bool = False, gap: float = GAP, users: Iterable[int] | None = None
+    fed: Federation,
+    *,
+    kappa: float | None = None,
+    tv: bool = False,
+    gap: float = GAP,
+    users: Iterable[int] | None = None,
 ) -> UserDistances:
     """W1 (or TV) of each user (or of `users`) to the average of all.
 
-    Rows of the user itself are common mass and stay where they are: W1(p_i, p) = (1 - 1/n) W1(p_i, average of the others) [D2.3].
+    Rows of the user itself are common mass and stay where they are: W1(p_i, p) = (1 - 1/n) W1(p_i, average of the
+    others) [D2.3].
 
     Examples
     --------
@@ -146,11 +163,16 @@ def to_average(
     """
     base = _base(fed, kappa, tv, gap)
     chosen = range(fed.n_users) if users is None else [int(i) for i in users]
-    require(len(chosen) > 0 and all(0 <= i < fed.n_users for i in chosen), f"users must be numbers 0 to {fed.n_users - 1}, at least one")
+    require(
+        len(chosen) > 0 and all(0 <= i < fed.n_users for i in chosen),
+        f"users must be numbers 0 to {fed.n_users - 1}, at least one",
+    )
     ends = measured(base.with_average, chosen, kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
     low, high = np.array([[lower, upper] for lower, upper, _ in ends]).T
     some = users is not None and sorted(chosen) != list(range(fed.n_users))
-    return UserDistances(_title(kappa, tv), average_lower=low, average_upper=high, closed=all(end[2] for end in ends), some=some)
+    return UserDistances(
+        _title(kappa, tv), average_lower=low, average_upper=high, closed=all(end[2] for end in ends), some=some
+    )
 
 
 def between_users(fed: Federation, *, kappa: float | None = None, tv: bool = False, gap: float = GAP) -> UserDistances:
@@ -166,13 +188,17 @@ def between_users(fed: Federation, *, kappa: float | None = None, tv: bool = Fal
     pairs = all_pairs(fed, kappa=kappa, tv=tv, gap=gap)
     average = to_average(fed, kappa=kappa, tv=tv, gap=gap)
     closed = pairs.closed and average.closed
-    return UserDistances(pairs.name, pairs.pairs_lower, pairs.pairs_upper, average.average_lower, average.average_upper, closed)
+    return UserDistances(
+        pairs.name, pairs.pairs_lower, pairs.pairs_upper, average.average_lower, average.average_upper, closed
+    )
 
 
 def measured(
     make: Callable[[int], Pair], items: Iterable[int], *, kappa: float | None, tv: bool, gap: float, small: bool
 ) -> list[tuple[float, float, bool]]:
-    """Lower and upper end for each item, and whether rounding alone lies between; on threads (POT and the kernels run without the GIL)."""
+    """Lower and upper end for each item, and whether rounding alone lies between; on threads (POT and the kernels run
+    without the GIL).
+    """
 
     def one(k: int) -> tuple[float, float, bool]:
         given = make(k)
@@ -186,7 +212,9 @@ def measured(
 
 
 def in_parallel(call: Callable[[int], Any], items: Iterable[int], *, small: bool = False) -> list[Any]:
-    """Results in order, on threads unless the work is `small`; BLAS at one thread, so that the number of threads changes no bit."""
+    """Results in order, on threads unless the work is `small`; BLAS at one thread, so that the number of threads
+    changes no bit.
+    """
     threads = 1 if small else n_threads()
     with one_blas_thread():
         if threads == 1:
@@ -210,7 +238,8 @@ def _title(kappa: float | None, tv: bool) -> str:
 
 
 def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
-    """Upper bounds of W1 between users that differ by their label laws: transport between labels at the cost W1(q_y, q_y') [D3.2].
+    """Upper bounds of W1 between users that differ by their label laws: transport between labels at the cost W1(q_y,
+    q_y') [D3.2].
 
     Parameters
     ----------
@@ -231,13 +260,19 @@ def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
     pi, c = checked_laws(laws), np.asarray(class_distances, np.float64)
     k = pi.shape[1]
     require(c.shape == (k, k), f"class_distances has shape {c.shape}; {k} classes need ({k}, {k})")
-    require(bool(np.isfinite(c).all() and (c >= 0).all() and not np.diag(c).any()), "class_distances must be finite and >= 0, with a zero diagonal")
+    require(
+        bool(np.isfinite(c).all() and (c >= 0).all() and not np.diag(c).any()),
+        "class_distances must be finite and >= 0, with a zero diagonal",
+    )
     labels = np.arange(k)
     points = labels[:, None].astype(np.float64)
     out = np.zeros((len(pi), len(pi)))
     for i in range(len(pi)):
         for j in range(i):
-            # any plan between the labels gives an upper bound, so upper ends of the class distances need not be a metric
-            found = general(pair_on(points, None, 1.0, (labels, pi[i] / pi[i].sum()), (labels, pi[j] / pi[j].sum())), c, GAP)
+            # any plan between the labels gives an upper bound, so upper ends of the class distances need not be a
+            # metric
+            found = general(
+                pair_on(points, None, 1.0, (labels, pi[i] / pi[i].sum()), (labels, pi[j] / pi[j].sum())), c, GAP
+            )
             out[i, j] = out[j, i] = found.upper
     return out

@@ -1,13 +1,17 @@
 """Exact transport between many points without solving the dense problem.
 
-1. Potentials of an entropically smoothed problem: Sinkhorn sweeps on a sample of the columns, then Newton steps on the few arcs that are
-   left worth looking at, while the smoothing shrinks. In these problems the rows are few (hundreds), so a Newton step is one Cholesky factor.
-2. Most columns then have one clearly best row: their mass is settled there. A network simplex solves the rest on few arcs.
-3. One pass over all distances prices every arc. If the certified gap is above the tolerance, the violated arcs are added, their columns
+1. Potentials of an entropically smoothed problem: Sinkhorn sweeps on a sample of the columns, then Newton steps on the
+few arcs that are
+   left worth looking at, while the smoothing shrinks. In these problems the rows are few (hundreds), so a Newton step
+   is one Cholesky factor.
+2. Most columns then have one clearly best row: their mass is settled there. A network simplex solves the rest on few
+arcs.
+3. One pass over all distances prices every arc. If the certified gap is above the tolerance, the violated arcs are
+added, their columns
    released, and 2 is repeated.
 
-Nothing in 1 and 2 has to be right: the plan has exact marginals, the potentials are made feasible by c-transforms over all pairs, and the
-gap between the two is what is reported.
+Nothing in 1 and 2 has to be right: the plan has exact marginals, the potentials are made feasible by c-transforms over
+all pairs, and the gap between the two is what is reported.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import over_users
+from ..kernels.jit import over_users
 from . import _kernels as kernels
 from .costs import Costs
 from .solvers import SolverError, solve_sparse
@@ -31,7 +35,9 @@ NEWTON_STEPS = 9
 ARCS_PER_COLUMN = 16  # kept for the Newton steps, on average
 CHOICE = 4  # every row keeps arcs to columns of at least this many times its mass
 SOLVED_PER_COLUMN = 5  # of these in the network simplex, on average
-SETTLED = 4e-3  # a column whose second best row is worse by this is settled: about ten times the error of the potentials
+SETTLED = (
+    4e-3  # a column whose second best row is worse by this is settled: about ten times the error of the potentials
+)
 KEPT = 0.875  # share of a row's mass that may be settled: the rest ties its potential to the others'
 ADDED_PER_COLUMN, ADDED_PER_ROW = 3, 100
 JUMP = 0.05
@@ -93,10 +99,16 @@ class _Pass:
     def arcs_below(self, u: NDArray, v: NDArray, limit: float) -> tuple[NDArray, NDArray, NDArray]:
         """Rows, columns and costs of all arcs with c - u - v < limit, row by row."""
         counts = np.empty(self.costs.shape[0], np.int64)
-        self.costs.over_rows(lambda first, last, block: kernels.count_below(block, first, *self.fixed, u, v, limit, counts))
+        self.costs.over_rows(
+            lambda first, last, block: kernels.count_below(block, first, *self.fixed, u, v, limit, counts)
+        )
         starts = np.concatenate([[0], np.cumsum(counts)])
         columns, costs = np.empty(starts[-1], np.int64), np.empty(starts[-1])
-        self.costs.over_rows(lambda first, last, block: kernels.arcs_below(block, first, *self.fixed, u, v, limit, starts, columns, costs))
+        self.costs.over_rows(
+            lambda first, last, block: kernels.arcs_below(
+                block, first, *self.fixed, u, v, limit, starts, columns, costs
+            )
+        )
         return np.repeat(np.arange(len(counts)), counts), columns, costs
 
 
@@ -121,7 +133,10 @@ def solve(costs: Costs, a: NDArray, b: NDArray, gap: float) -> Solution:
     step = -(-len(b) // SAMPLE)
     sample = np.arange(0, len(b), step)
     near = costs.columns(sample)
-    unit = float(costs.scale * np.sqrt(near.astype(np.float64)).mean() + costs.kappa * (costs.x_labels[:, None] != costs.y_labels[sample]).mean())
+    unit = float(
+        costs.scale * np.sqrt(near.astype(np.float64)).mean()
+        + costs.kappa * (costs.x_labels[:, None] != costs.y_labels[sample]).mean()
+    )
     passes = _Pass(costs, unit)
     u = _coarse(passes, near, sample, a / total, b[sample] / b[sample].sum())
     v = passes.column_minima(u)
@@ -136,7 +151,9 @@ def solve(costs: Costs, a: NDArray, b: NDArray, gap: float) -> Solution:
 def _with_enough(
     passes: _Pass, rows: NDArray, columns: NDArray, priced: NDArray, v: NDArray, a: NDArray, b: NDArray
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Arcs, and more of them for rows whose columns could not take CHOICE times the row's mass: their potentials would run away."""
+    """Arcs, and more of them for rows whose columns could not take CHOICE times the row's mass: their potentials would
+    run away.
+    """
     room = np.bincount(rows, b[columns], len(a))
     found = [(rows, columns, priced)]
     for i in np.flatnonzero(room < np.minimum(CHOICE * a, a.sum())):
@@ -185,13 +202,20 @@ def _limit(near: NDArray, sample: NDArray, passes: _Pass, u: NDArray, v: NDArray
     """Reduced cost below which a column has ARCS_PER_COLUMN arcs on average (never all of a large problem)."""
     scale, kappa, lx, ly = passes.fixed
     some = slice(None, None, max(1, len(sample) // 512))
-    reduced = scale * np.sqrt(near[:, some].astype(np.float64)) + kappa * (lx[:, None] != ly[sample[some]]) - u[:, None] - v[sample[some]]
+    reduced = (
+        scale * np.sqrt(near[:, some].astype(np.float64))
+        + kappa * (lx[:, None] != ly[sample[some]])
+        - u[:, None]
+        - v[sample[some]]
+    )
     wanted = ARCS_PER_COLUMN * reduced.shape[1]
     return math.inf if wanted >= reduced.size else float(np.partition(reduced.ravel(), wanted)[wanted])
 
 
 def _newton(arcs: Arcs, u: NDArray, a: NDArray, b: NDArray) -> NDArray:
-    """Maximise sum a_i u_i + sum b_j v_j(u) on the arcs, v_j the smoothed minimum of c - u, while the smoothing shrinks."""
+    """Maximise sum a_i u_i + sum b_j v_j(u) on the arcs, v_j the smoothed minimum of c - u, while the smoothing
+    shrinks.
+    """
     from scipy.linalg import cho_factor, cho_solve
 
     share, mass, matrix = np.empty(len(arcs.rows)), np.empty(len(u)), np.empty((len(u), len(u)))
@@ -277,7 +301,8 @@ def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: f
             return Solution(*plan, duals[0] * passes.unit, duals[1] * passes.unit, count, len(costs) + len(stays))
         released = np.union1d(np.intersect1d(new[1], stays), wrong)
         rows, columns, costs = (
-            np.concatenate(part) for part in zip((rows, columns, costs), new, (home[released], released, home_cost[released]), strict=True)
+            np.concatenate(part)
+            for part in zip((rows, columns, costs), new, (home[released], released, home_cost[released]), strict=True)
         )
         home[released] = -1
         u, low = trial, v
@@ -285,7 +310,9 @@ def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: f
 
 
 def _worst(rows: NDArray, columns: NDArray, costs: NDArray, u: NDArray, v: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """The most violated arcs, few for a column and few for a row: one potential that is off must not bring in all of its arcs."""
+    """The most violated arcs, few for a column and few for a row: one potential that is off must not bring in all of
+    its arcs.
+    """
     reduced = costs - u[rows] - v[columns]
     kept = (_rank(columns, reduced) < ADDED_PER_COLUMN) & (_rank(rows, reduced) < ADDED_PER_ROW)
     return rows[kept], columns[kept], costs[kept]
@@ -301,12 +328,16 @@ def _rank(group: NDArray, value: NDArray) -> NDArray:
 
 
 def _settle(row: NDArray, margin: NDArray, a: NDArray, b: NDArray) -> NDArray:
-    """Columns whose mass goes to their best row for good: the clearest first, as long as the row keeps some mass for others."""
+    """Columns whose mass goes to their best row for good: the clearest first, as long as the row keeps some mass for
+    others.
+    """
     clear = np.flatnonzero((margin >= SETTLED) & (row >= 0))
     order = clear[np.lexsort((-margin[clear], row[clear]))]
     starts = np.flatnonzero(np.diff(row[order], prepend=-1))
     running = np.cumsum(b[order])
-    before = np.repeat(running[starts] - b[order[starts]], np.diff(np.append(starts, len(order)))) if len(order) else running
+    before = (
+        np.repeat(running[starts] - b[order[starts]], np.diff(np.append(starts, len(order)))) if len(order) else running
+    )
     settled = np.zeros(len(row), bool)
     settled[order[running - before <= KEPT * a[row[order]]]] = True
     if settled.all():  # cannot be: sums are equal and every row keeps some
@@ -315,10 +346,14 @@ def _settle(row: NDArray, margin: NDArray, a: NDArray, b: NDArray) -> NDArray:
 
 
 def _staircase(a: NDArray, b: NDArray, u: NDArray, v: NDArray) -> tuple[NDArray, NDArray]:
-    """Arcs of the north-west corner rule, rows by rising u and columns by falling v: they carry a plan and connect all points."""
+    """Arcs of the north-west corner rule, rows by rising u and columns by falling v: they carry a plan and connect all
+    points.
+    """
     rows, columns = np.argsort(u, kind="stable"), np.argsort(-v, kind="stable")
     ends_a, ends_b = np.cumsum(a[rows]), np.cumsum(b[columns])
     begins = np.unique(np.concatenate([[0], ends_a[:-1], ends_b[:-1]]))
     i, j = np.searchsorted(ends_a, begins, side="right"), np.searchsorted(ends_b, begins, side="right")
-    tie = np.flatnonzero((np.diff(i) > 0) & (np.diff(j) > 0))  # both end at once: one more arc keeps the two parts connected
+    tie = np.flatnonzero(
+        (np.diff(i) > 0) & (np.diff(j) > 0)
+    )  # both end at once: one more arc keeps the two parts connected
     return np.concatenate([rows[i], rows[i[tie]]]), np.concatenate([columns[j], columns[j[tie + 1]]])

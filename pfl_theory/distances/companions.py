@@ -1,4 +1,6 @@
-"""Cheaper quantities that bound W1 from below. None of them bounds gamma_G from above, except through W1 itself [D9.5]."""
+"""Cheaper quantities that bound W1 from below. None of them bounds gamma_G from above, except through W1 itself
+[D9.5].
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def mean_sliced_factor(d: int) -> float:
     return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
 
 
-def lower_bounds(p: Measure, q: Measure, *, directions: int = 100, smoothing: float = 0.1, sweeps: int = 20, seed: int = 0) -> dict[str, float]:
+def lower_bounds(
+    p: Measure, q: Measure, *, directions: int = 100, smoothing: float = 0.1, sweeps: int = 20, seed: int = 0
+) -> dict[str, float]:
     """Lower bounds of the Euclidean W1(p, q), each proved in docs/theory.md, section 8.7.
 
     Parameters
@@ -33,8 +37,8 @@ def lower_bounds(p: Measure, q: Measure, *, directions: int = 100, smoothing: fl
     p, q : Measure
         Labels do not count.
     directions : int
-        For the sliced bounds. ``max sliced`` is a bound for every choice of directions; ``sliced`` is the mean over random directions divided by
-        E|theta_1|: an estimate of a lower bound, with Monte Carlo error of its own.
+        For the sliced bounds. ``max sliced`` is a bound for every choice of directions; ``sliced`` is the mean over
+        random directions divided by E|theta_1|: an estimate of a lower bound, with Monte Carlo error of its own.
     smoothing : float
         Of the Sinkhorn bound, in units of the mean distance.
     sweeps : int
@@ -45,7 +49,8 @@ def lower_bounds(p: Measure, q: Measure, *, directions: int = 100, smoothing: fl
     Returns
     -------
     dict of str to float
-        ``max sliced``, ``sliced``, ``energy`` (half the energy distance), ``sinkhorn``, ``nearest neighbour``, ``means``.
+        ``max sliced``, ``sliced``, ``energy`` (half the energy distance), ``sinkhorn``, ``nearest neighbour``,
+        ``means``.
 
     Examples
     --------
@@ -54,7 +59,10 @@ def lower_bounds(p: Measure, q: Measure, *, directions: int = 100, smoothing: fl
     {'means': 5.0, 'energy': 5.0, 'sinkhorn': 5.0, 'nearest neighbour': 5.0}
     """
     checked_pair(p, q)
-    require(directions >= 1 and sweeps >= 1 and smoothing > 0, "lower_bounds: directions and sweeps must be >= 1, smoothing > 0")
+    require(
+        directions >= 1 and sweeps >= 1 and smoothing > 0,
+        "lower_bounds: directions and sweeps must be >= 1, smoothing > 0",
+    )
     x, y = p.points.astype(np.float64), q.points.astype(np.float64)
     slices = _slices(x, y, p.weights, q.weights, directions, seed)
     cross, within_p, within_q = (euclidean(a, b).dense() for a, b in ((x, y), (x, x), (y, y)))
@@ -66,7 +74,9 @@ def lower_bounds(p: Measure, q: Measure, *, directions: int = 100, smoothing: fl
         "max sliced": float(slices.max()),
         "sliced": float(slices.mean()) / mean_sliced_factor(x.shape[1]),
         "energy": energy,
-        "sinkhorn": _sinkhorn(cross, within_p, within_q, p.weights, q.weights, smoothing * mean, sweeps) if mean > 0 else 0.0,
+        "sinkhorn": _sinkhorn(cross, within_p, within_q, p.weights, q.weights, smoothing * mean, sweeps)
+        if mean > 0
+        else 0.0,
         "nearest neighbour": near,
     }
 
@@ -82,7 +92,9 @@ def _slices(x: NDArray, y: NDArray, a: NDArray, b: NDArray, directions: int, see
     return (np.abs(ahead) * np.diff(np.take_along_axis(at, order, 0), axis=0)).sum(0)
 
 
-def _sinkhorn(cross: NDArray, within_p: NDArray, within_q: NDArray, a: NDArray, b: NDArray, eps: float, sweeps: int) -> float:
+def _sinkhorn(
+    cross: NDArray, within_p: NDArray, within_q: NDArray, a: NDArray, b: NDArray, eps: float, sweeps: int
+) -> float:
     """int (f - g)/2 d(p - q) with f, g extended as soft minima of distances: both are 1-Lipschitz, converged or not."""
 
     def soft(c: NDArray, dual: NDArray, weights: NDArray) -> NDArray:

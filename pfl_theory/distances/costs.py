@@ -9,15 +9,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import kernel, over_users
 from ..errors import require
+from ..kernels.jit import kernel, over_users
 
 UNIT = 2.0**-53
-STORED = 2**29  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
-DIRECT, DIRECT_WORK = 32, 2e7  # up to so many features, or multiplications in all, differences are squared one by one; beyond, products are faster
+STORED = (
+    2**29
+)  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
+DIRECT, DIRECT_WORK = (
+    32,
+    2e7,
+)  # up to so many features, or multiplications in all, differences are squared one by one; beyond, products are faster
 PIXELS_AT_ONCE = 256  # 256 * 255^2 < 2^24: sums of products of so many 8-bit pixels are exact in float32
 BLOCK = 2**21  # pairs computed at once
-NEAR = 1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
+NEAR = (
+    1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
+)
 
 
 @kernel
@@ -90,7 +97,11 @@ class Costs:
 
     def columns(self, chosen: NDArray) -> NDArray:
         """Squared distances of all rows to the chosen columns."""
-        return np.ascontiguousarray(self.squared[:, chosen]) if self.squared is not None else squared_distances(self.x, self.y[chosen])
+        return (
+            np.ascontiguousarray(self.squared[:, chosen])
+            if self.squared is not None
+            else squared_distances(self.x, self.y[chosen])
+        )
 
     def arcs(self, rows: NDArray, columns: NDArray) -> NDArray:
         """Distances of single pairs, by differences."""
@@ -121,10 +132,14 @@ class Costs:
             last = min(first + size, m)
             block, piece = self.block(first, last), max(1, -(-(last - first) // 8))
             pieces = [(k, min(k + piece, last - first)) for k in range(0, last - first, piece)]
-            over_users(lambda _, low, high, first=first, block=block: call(first + low, first + high, block[low:high]), pieces)  # type: ignore[misc]
+            over_users(
+                lambda _, low, high, first=first, block=block: call(first + low, first + high, block[low:high]), pieces
+            )  # type: ignore[misc]
 
 
-def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArray, NDArray] | None = None, kappa: float = 0.0) -> Costs:
+def euclidean(
+    x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArray, NDArray] | None = None, kappa: float = 0.0
+) -> Costs:
     """Distances between the rows of x and of y.
 
     Parameters
@@ -140,16 +155,21 @@ def euclidean(x: NDArray, y: NDArray, *, scale: float = 1.0, labels: tuple[NDArr
     """
     p = x.shape[1]
     if x.dtype != np.uint8:
-        unit = 2.0 ** int(np.frexp(max(float(np.abs(z).max(initial=0.0)) for z in (x, y)))[1])  # squares must neither vanish nor overflow
+        unit = 2.0 ** int(
+            np.frexp(max(float(np.abs(z).max(initial=0.0)) for z in (x, y)))[1]
+        )  # squares must neither vanish nor overflow
         x, y, scale = x / unit, y / unit, scale * unit
         centre = 0.5 * (x.mean(0) + y.mean(0))  # norms about a middle lose the least to cancellation
         x, y = x - centre, y - centre
     norms = [math.sqrt(float(max(np.einsum("ij,ij->i", z, z, dtype=np.float64).max(), 0.0))) for z in (x, y)]
     require(bool(np.isfinite(scale)), "the points are larger than floats can square; divide them by a common number")
     radius = scale * 2 * max(norms) if x.dtype != np.uint8 else scale * 255 * math.sqrt(p)
-    arc_error = error = (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius  # sums of 8-bit integers are exact, only the root rounds
+    arc_error = error = (
+        (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius
+    )  # sums of 8-bit integers are exact, only the root rounds
     if x.dtype != np.uint8 and not by_differences(len(x), len(y), p):
-        # Gram: |error of d^2| <= (p + 6) UNIT (|x| + |y|)^2; what is not computed again has d >= sqrt(NEAR / 2) (|x| + |y|)
+        # Gram: |error of d^2| <= (p + 6) UNIT (|x| + |y|)^2; what is not computed again has d >= sqrt(NEAR / 2) (|x| +
+        # |y|)
         error += (p + 6) / math.sqrt(NEAR / 2) * UNIT * scale * sum(norms)
     whole = np.zeros(len(x), np.int64), np.zeros(len(y), np.int64)
     if labels is not None:
@@ -193,7 +213,9 @@ def squared_distances(x: NDArray, y: NDArray) -> NDArray:
 
 
 def _squared_pixels(x: NDArray, y: NDArray) -> NDArray:
-    """Exact squared distances of 8-bit integers, by products in float32 of so few pixels at once that they are exact."""
+    """Exact squared distances of 8-bit integers, by products in float32 of so few pixels at once that they are
+    exact.
+    """
     inked = np.flatnonzero(x.any(0) | y.any(0))
     x, y = np.ascontiguousarray(x[:, inked]), np.ascontiguousarray(y[:, inked])
     cuts = [(k, min(k + PIXELS_AT_ONCE, len(inked))) for k in range(0, len(inked), PIXELS_AT_ONCE)]

@@ -1,4 +1,6 @@
-"""What sampling does to W1: the floor that identical users would show, and an honest interval for the laws behind two samples."""
+"""What sampling does to W1: the floor that identical users would show, and an honest interval for the laws behind two
+samples.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ class NoiseFloor(NamedTuple):
     statistic, deals : float, ndarray, shape (permutations,)
         P = (1/(2 n^2)) sum_ij W1^2, as observed and for each deal.
     p_value : float
-        (1 + #{deals >= statistic}) / (1 + permutations): valid at any size where all rows are exchangeable if users do not differ.
+        (1 + #{deals >= statistic}) / (1 + permutations): valid at any size where all rows are exchangeable if users do
+        not differ.
     within_labels : bool
-        Whether rows were dealt inside their label only: then the question is whether users differ beyond their label laws.
+        Whether rows were dealt inside their label only: then the question is whether users differ beyond their label
+        laws.
     """
 
     m: int
@@ -51,7 +55,9 @@ class NoiseFloor(NamedTuple):
     within_labels: bool
 
 
-def noise_floor(fed: Federation, *, m: int = 100, permutations: int = 99, within_labels: bool = False, seed: int = 0) -> NoiseFloor:
+def noise_floor(
+    fed: Federation, *, m: int = 100, permutations: int = 99, within_labels: bool = False, seed: int = 0
+) -> NoiseFloor:
     """The floor under W1 between samples, from `m` rows of every user [D9.2].
 
     The W1 of larger samples stands beside it, and the two are never subtracted: the floor depends on m.
@@ -82,17 +88,36 @@ def noise_floor(fed: Federation, *, m: int = 100, permutations: int = 99, within
     (True, 0.05)
     """
     n = fed.n_users
-    require(m >= 2 and permutations >= 1, f"noise_floor: m = {m}, permutations = {permutations}; give m >= 2 and at least one permutation")
+    require(
+        m >= 2 and permutations >= 1,
+        f"noise_floor: m = {m}, permutations = {permutations}; give m >= 2 and at least one permutation",
+    )
     small = np.flatnonzero(fed.sizes < m)
-    require(not len(small), f"noise_floor: user {small[0] if len(small) else ''} has fewer than m = {m} rows; lower m, or select larger users")
+    require(
+        not len(small),
+        f"noise_floor: user {small[0] if len(small) else ''} has fewer than m = {m} rows; lower m, or select larger "
+        "users",
+    )
     require(n >= 2, "noise_floor: one user; give at least two")
-    require(n * m <= MOST_ROWS, f"noise_floor: {n} users x {m} rows; at most {MOST_ROWS} rows in all, so lower m or select users")
+    require(
+        n * m <= MOST_ROWS,
+        f"noise_floor: {n} users x {m} rows; at most {MOST_ROWS} rows in all, so lower m or select users",
+    )
     even = all(np.ptp(fed.weights[fed.rows(i)]) <= 1e-12 for i in range(n))
     require(even, "noise_floor: rows of a user have unequal weights; it needs plain samples")
     require(not within_labels or fed.y is not None, "noise_floor: within_labels needs labels")
-    rows = np.concatenate([fed.offsets[i] + generator(seed, "noise floor", "rows", i).choice(fed.sizes[i], m, replace=False) for i in range(n)])
+    rows = np.concatenate(
+        [
+            fed.offsets[i] + generator(seed, "noise floor", "rows", i).choice(fed.sizes[i], m, replace=False)
+            for i in range(n)
+        ]
+    )
     x = fed.x[rows]
-    squared = squared_distances(x, x) if x.dtype == np.uint8 else squared_distances(x.astype(np.float64), x.astype(np.float64))
+    squared = (
+        squared_distances(x, x)
+        if x.dtype == np.uint8
+        else squared_distances(x.astype(np.float64), x.astype(np.float64))
+    )
     labels = fed.y[rows] if within_labels and fed.y is not None else np.zeros(n * m)
     pairs = list(itertools.combinations(range(n), 2))
 
@@ -117,7 +142,9 @@ def noise_floor(fed: Federation, *, m: int = 100, permutations: int = 99, within
     floor = float(np.mean(dealt))
     statistic = _p(observed, n)
     p_value = (1 + int((deals >= statistic).sum())) / (1 + permutations)
-    return NoiseFloor(m, matrix, floor, np.where(np.eye(n) > 0, 0.0, matrix - floor), statistic, deals, p_value, within_labels)
+    return NoiseFloor(
+        m, matrix, floor, np.where(np.eye(n) > 0, 0.0, matrix - floor), statistic, deals, p_value, within_labels
+    )
 
 
 def _p(values: NDArray, n: int) -> float:
@@ -144,18 +171,21 @@ class PopulationInterval(NamedTuple):
 def population_interval(
     p: Measure, q: Measure, *, diameter: float, kappa: float | None = None, level: float = 0.95, seed: int = 0
 ) -> PopulationInterval:
-    """Lower end from a potential fitted on one half and evaluated on the other, upper end from the plug-in plus McDiarmid [D9.3, D9.4].
+    """Lower end from a potential fitted on one half and evaluated on the other, upper end from the plug-in plus
+    McDiarmid [D9.3, D9.4].
 
-    The expectation of the plug-in is at least W1 of the laws (convexity), and one draw moves it by at most its weight times the diameter;
-    a 1-Lipschitz function varies by at most the diameter, so its held-out mean obeys Hoeffding. In high dimension the interval is wide, and that
-    is the truth about W1 of samples. (Resampling would not be honest: it repeats points, and the bootstrap is inconsistent at p = q.)
+    The expectation of the plug-in is at least W1 of the laws (convexity), and one draw moves it by at most its weight
+    times the diameter; a 1-Lipschitz function varies by at most the diameter, so its held-out mean obeys Hoeffding. In
+    high dimension the interval is wide, and that is the truth about W1 of samples. (Resampling would not be honest: it
+    repeats points, and the bootstrap is inconsistent at p = q.)
 
     Parameters
     ----------
     p, q : Measure
         Independent draws: independent inside each and of each other.
     diameter : float
-        Of the space that both laws live on: known beforehand, not estimated. 8-bit images of d pixels scaled to [0, 1]: sqrt(d).
+        Of the space that both laws live on: known beforehand, not estimated. 8-bit images of d pixels scaled to [0, 1]:
+        sqrt(d).
     kappa : float, optional
         Price of a label (counted in the diameter).
     level : float
@@ -192,5 +222,6 @@ def _halves(z: Measure, draw: np.random.Generator) -> tuple[Measure, Measure]:
     order = draw.permutation(len(z))
     parts = order[: len(z) // 2], order[len(z) // 2 :]
     return tuple(  # type: ignore[return-value]
-        Measure(z.points[k], None if z.labels is None else z.labels[k], z.weights[k] / z.weights[k].sum()) for k in parts
+        Measure(z.points[k], None if z.labels is None else z.labels[k], z.weights[k] / z.weights[k].sum())
+        for k in parts
     )

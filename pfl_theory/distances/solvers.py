@@ -49,11 +49,12 @@ def solve_dense(a: NDArray, b: NDArray, costs: NDArray) -> Flow:
 
 
 def solve_certified(a: NDArray, b: NDArray, costs: NDArray, gap: float) -> tuple[Flow, NDArray, NDArray]:
-    """A plan between all points and potentials that are feasible whatever the solver returned: two c-transforms over all pairs.
+    """A plan between all points and potentials that are feasible whatever the solver returned: two c-transforms over
+    all pairs.
 
-    POT's tolerance is absolute for costs of mean 1: where a far outlier makes the mean much larger than what is moved, a relative gap
-    is left. Then the problem is solved once more with the reduced costs ``c - u - v``, capped: potentials of smaller costs are feasible
-    for the larger ones, and a plan that avoids the capped arcs costs the same.
+    POT's tolerance is absolute for costs of mean 1: where a far outlier makes the mean much larger than what is moved,
+    a relative gap is left. Then the problem is solved once more with the reduced costs ``c - u - v``, capped:
+    potentials of smaller costs are feasible for the larger ones, and a plan that avoids the capped arcs costs the same.
     """
     flow = solve_dense(a, b, costs)
     u, v = transforms(costs, flow.v)
@@ -91,26 +92,35 @@ def _star(costs: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _emd(a: NDArray, b: NDArray, costs: Any, mean: float) -> tuple[Any, dict[str, Any]]:
-    """ot.emd with exact masses, costs of mean 1 (its tolerance is absolute), no limit of iterations, a warning is an error."""
+    """ot.emd with exact masses, costs of mean 1 (its tolerance is absolute), no limit of iterations, a warning is an
+    error.
+    """
     import ot
 
     unit = mean if mean > 0 else 1.0
-    # masses as integers times a power of two, in all about 1: as exact as the integers, and small against POT's absolute tolerances
+    # masses as integers times a power of two, in all about 1: as exact as the integers, and small against POT's
+    # absolute tolerances
     shift = -int(a.sum()).bit_length()
     masses = [np.ldexp(m.astype(np.float64), shift) for m in (a, b)]
     # the filters of `warnings` belong to all threads: POT's warning is read from its log instead
     plan, log = ot.emd(*masses, costs / unit, numItermax=10**9, log=True)
     if log["result_code"] != OPTIMAL or log["warning"] is not None:
-        raise SolverError(f"POT ended with result code {log['result_code']} on {len(a)} x {len(b)} points: {log['warning']}")
+        raise SolverError(
+            f"POT ended with result code {log['result_code']} on {len(a)} x {len(b)} points: {log['warning']}"
+        )
     return plan * np.ldexp(1.0, -shift), {"u": log["u"] * unit, "v": log["v"] * unit}
 
 
 def _checked(a: NDArray, b: NDArray, rows: NDArray, columns: NDArray, mass: NDArray, log: dict[str, Any]) -> Flow:
-    """Flows as integers. POT computes b * sum(a) / sum(b) in floats: that moves masses of at most 2^46 by 2^-6 in all."""
+    """Flows as integers. POT computes b * sum(a) / sum(b) in floats: that moves masses of at most 2^46 by 2^-6 in
+    all.
+    """
     whole = np.rint(mass).astype(np.int64)
     exact = (np.abs(whole - mass) <= 2.0**-5).all() and (whole >= 0).all()
     exact = exact and (np.bincount(rows, whole, len(a)) == a).all() and (np.bincount(columns, whole, len(b)) == b).all()
     if not exact:
         raise SolverError(f"POT's plan between {len(a)} x {len(b)} points does not have the given marginals")
     used = whole > 0
-    return Flow(rows[used], columns[used], whole[used], np.asarray(log["u"], np.float64), np.asarray(log["v"], np.float64))
+    return Flow(
+        rows[used], columns[used], whole[used], np.asarray(log["u"], np.float64), np.asarray(log["v"], np.float64)
+    )

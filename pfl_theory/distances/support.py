@@ -13,9 +13,9 @@ from ..errors import require
 from ..federations.measure import Measure
 from ..seeds import generator
 
-# Weights are read as fractions with denominators up to DENOMINATOR where they are such fractions to the last bits; their common
-# denominator may be up to 2^46: POT multiplies one side by the ratio of two equal sums, which changes all masses together by at most
-# 2^46 * 2^-52, and its flows round back to the exact integers.
+# Weights are read as fractions with denominators up to DENOMINATOR where they are such fractions to the last bits;
+# their common denominator may be up to 2^46: POT multiplies one side by the ratio of two equal sums, which changes all
+# masses together by at most 2^46 * 2^-52, and its flows round back to the exact integers.
 DENOMINATOR = 10**6
 MOST_UNITS = 2**46
 PIXEL = 1.0 / 255.0
@@ -43,7 +43,9 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
     """
     rows = np.ascontiguousarray(x if x.dtype.kind != "f" else x + 0.0)  # -0.0 becomes 0.0
     raw = rows.view(np.uint8).reshape(len(rows), -1)
-    odd = generator(0, "keys of rows").integers(0, 2**63, size=raw.shape[1] // 8 + 2, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    odd = generator(0, "keys of rows").integers(0, 2**63, size=raw.shape[1] // 8 + 2, dtype=np.uint64) * np.uint64(
+        2
+    ) + np.uint64(1)
     keys = np.zeros(len(rows), np.uint64)
     for start in range(0, len(rows), 4096):
         part = raw[start : start + 4096]
@@ -56,7 +58,9 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
         value = np.ascontiguousarray(labels + 0.0).view(np.uint64)
         keys = keys * odd[0] ^ (value ^ (value >> np.uint64(31))) * odd[-1]
     _, first, ids = np.unique(keys, return_index=True, return_inverse=True)
-    again = np.flatnonzero(first[ids] != np.arange(len(rows)))  # rows whose key stood before: equal, unless two keys collide
+    again = np.flatnonzero(
+        first[ids] != np.arange(len(rows))
+    )  # rows whose key stood before: equal, unless two keys collide
     same = (rows[again] == rows[first[ids[again]]]).all(1)
     if labels is not None:
         same &= labels[again] == labels[first[ids[again]]]
@@ -69,8 +73,9 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
 def integer_masses(*weights: NDArray) -> tuple[list[NDArray], int, float]:
     """Weights as integers over one total.
 
-    Where all weights are fractions (to the last bits) with a small common denominator, the integers are these fractions: masses are
-    then exact, and so is what a solver adds and subtracts. Else the weights are rounded to multiples of 2^-46.
+    Where all weights are fractions (to the last bits) with a small common denominator, the integers are these
+    fractions: masses are then exact, and so is what a solver adds and subtracts. Else the weights are rounded to
+    multiples of 2^-46.
 
     Returns
     -------
@@ -146,7 +151,9 @@ def _on_grid(x: NDArray, scale: float, whole: NDArray) -> bool:
     if not (x.size and x.min() >= 0 and x.max() <= 255 * scale * (1 + 1e-15)):
         return False
     whole[:] = np.rint(x / scale)
-    return bool((whole * scale == x).all() or (scale == PIXEL and (whole / 255.0 == x).all()))  # both ways to scale an image
+    return bool(
+        (whole * scale == x).all() or (scale == PIXEL and (whole / 255.0 == x).all())
+    )  # both ways to scale an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +196,9 @@ class Pair:
         return int(self.excess.sum())
 
     def diameter(self, kappa: float = 0.0) -> float:
-        """Upper bound of the distance between any two points of both measures, where rounded weights make it count; else 0."""
+        """Upper bound of the distance between any two points of both measures, where rounded weights make it count;
+        else 0.
+        """
         if not self.slack:
             return 0.0
         x = self.points[np.unique(np.concatenate([self.ids_p, self.ids_q]))].astype(np.float64)
@@ -220,17 +229,27 @@ def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
     require(not use_labels or p.labels is not None, "these measures have no labels; give labels=, or leave kappa out")
     m = len(p)
     common = np.result_type(p.points, q.points)
-    points, scale = whole_pixels(np.concatenate([p.points.astype(common, copy=False), q.points.astype(common, copy=False)]))
+    points, scale = whole_pixels(
+        np.concatenate([p.points.astype(common, copy=False), q.points.astype(common, copy=False)])
+    )
     labels = None
     if use_labels and p.labels is not None and q.labels is not None:
         joined = np.concatenate([p.labels, q.labels])
-        labels = np.unique(joined, return_inverse=True)[1].astype(np.float64) if joined.dtype.kind not in "uifb" else joined.astype(np.float64)
+        labels = (
+            np.unique(joined, return_inverse=True)[1].astype(np.float64)
+            if joined.dtype.kind not in "uifb"
+            else joined.astype(np.float64)
+        )
         require(bool(np.isfinite(labels).all()), "labels contain NaN or infinity; drop those points")
     ids, first = row_ids(points, labels)
-    return pair_on(points[first], None if labels is None else labels[first], scale, (ids[:m], p.weights), (ids[m:], q.weights))
+    return pair_on(
+        points[first], None if labels is None else labels[first], scale, (ids[:m], p.weights), (ids[m:], q.weights)
+    )
 
 
-def pair_on(points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDArray, NDArray], q: tuple[NDArray, NDArray]) -> Pair:
+def pair_on(
+    points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDArray, NDArray], q: tuple[NDArray, NDArray]
+) -> Pair:
     """Two measures given on distinct common points, each by the point and the weight of its rows."""
     (ids_p, weights_p), (ids_q, weights_q) = p, q
     (mass_p, mass_q), total, slack = integer_masses(weights_p, weights_q)
@@ -240,14 +259,21 @@ def pair_on(points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDAr
         most = max(int(np.bincount(ids).max()) for ids in (ids_p, ids_q))
         slack = float(np.abs(a - b - more / total).sum()) + (most + 4) * 2.0**-52
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
-    return Pair(ids_p, ids_q, mass_p, mass_q, points, labels, scale, total, slack, sources, sinks, more[sources], -more[sinks])
+    return Pair(
+        ids_p, ids_q, mass_p, mass_q, points, labels, scale, total, slack, sources, sinks, more[sources], -more[sinks]
+    )
 
 
 def checked_pair(p: Measure, q: Measure) -> None:
     """Refuse two measures that have no common space."""
     for name, given in (("p", p), ("q", q)):
-        require(isinstance(given, Measure), f"{name} is {type(given).__name__}; give a Measure, such as Measure(points, labels) or federation[i]")
+        require(
+            isinstance(given, Measure),
+            f"{name} is {type(given).__name__}; give a Measure, such as Measure(points, labels) or federation[i]",
+        )
     dims = p.points.shape[1], q.points.shape[1]
     require(dims[0] == dims[1], f"p has points with {dims[0]} features, q with {dims[1]}; they must agree")
     only = "p" if q.labels is None else "q"
-    require((p.labels is None) == (q.labels is None), f"only {only} has labels; give labels to both measures or to neither")
+    require(
+        (p.labels is None) == (q.labels is None), f"only {only} has labels; give labels to both measures or to neither"
+    )

@@ -14,7 +14,8 @@ from ..federations.measure import Measure
 from .support import DENOMINATOR, pair
 
 TRIVIAL = (
-    "no point is common to both: between samples of continuous laws this total variation is 1 whatever the laws are and carries no information; "
+    "no point is common to both: between samples of continuous laws this total variation is 1 whatever the laws "
+    "are and carries no information; "
     "use label laws, events fixed on other data, W1 or gamma itself"
 )
 
@@ -46,8 +47,8 @@ class TotalVariation(float):
 def total_variation(p: Measure, q: Measure) -> TotalVariation:
     """Total variation distance (1/2) sum_z |p(z) - q(z)| of two finite measures, exact.
 
-    Equal points (with equal labels, where there are labels) are merged first. Where the weights are fractions to the last bits, the
-    sum is taken in integers.
+    Equal points (with equal labels, where there are labels) are merged first. Where the weights are fractions to the
+    last bits, the sum is taken in integers.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ def total_variation(p: Measure, q: Measure) -> TotalVariation:
 def total_variation_fraction(p: Measure, q: Measure) -> Fraction:
     """The same as an exact fraction.
 
-    Weights that are fractions with a denominator up to a million to the last bits are read as these fractions, other weights as the binary
-    fractions that floats are, divided by their sum.
+    Weights that are fractions with a denominator up to a million to the last bits are read as these fractions, other
+    weights as the binary fractions that floats are, divided by their sum.
 
     Examples
     --------
@@ -108,8 +109,8 @@ def _fraction(weight: float) -> Fraction:
 def between_label_laws(laws: ArrayLike) -> NDArray:
     """TV of the users' label laws, all pairs: at population level under label shift the TV of the users themselves.
 
-    With users p_i = sum_y pi_i(y) q_y it bounds TV(p_i, p_j) from above, with equality when the label is part of a datum [D3.1]. For any users with
-    labels it bounds TV(p_i, p_j) from below (contraction).
+    With users p_i = sum_y pi_i(y) q_y it bounds TV(p_i, p_j) from above, with equality when the label is part of a
+    datum [D3.1]. For any users with labels it bounds TV(p_i, p_j) from below (contraction).
 
     Parameters
     ----------
@@ -149,9 +150,9 @@ class EventBound(NamedTuple):
 def lower_bound_from_event(p_hits: ArrayLike, q_hits: ArrayLike, *, level: float = 0.95) -> EventBound:
     """Certified lower bound of TV between the laws behind two samples, from one event fixed on other data.
 
-    TV(p, q) >= |p(A) - q(A)|, and each share is known up to sqrt(log(2 / delta) / (2 m)) with probability 1 - delta (Hoeffding); both hold with
-    probability at least 1 - 2 delta = `level` [D3.5]. The event must not depend on these samples: the decision region of a classifier
-    trained on other data, say.
+    TV(p, q) >= |p(A) - q(A)|, and each share is known up to sqrt(log(2 / delta) / (2 m)) with probability 1 - delta
+    (Hoeffding); both hold with probability at least 1 - 2 delta = `level` [D3.5]. The event must not depend on these
+    samples: the decision region of a classifier trained on other data, say.
 
     Parameters
     ----------
@@ -170,7 +171,10 @@ def lower_bound_from_event(p_hits: ArrayLike, q_hits: ArrayLike, *, level: float
     hits = [np.asarray(h) for h in (p_hits, q_hits)]
     for name, h in zip(("p_hits", "q_hits"), hits, strict=True):
         require(h.ndim == 1 and h.size > 0, f"{name} has shape {h.shape}; give one truth value per draw")
-        require(bool(np.isin(h, (0, 1)).all()), f"{name} holds other values than true and false; give one truth value per draw")
+        require(
+            bool(np.isin(h, (0, 1)).all()),
+            f"{name} holds other values than true and false; give one truth value per draw",
+        )
     delta = (1 - level) / 2
     difference = abs(float(hits[0].mean()) - float(hits[1].mean()))
     width = math.sqrt(math.log(2 / delta) / 2) * sum(1 / math.sqrt(len(h)) for h in hits)

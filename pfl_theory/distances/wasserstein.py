@@ -48,10 +48,15 @@ class Potential:
         """Values at `points`, shape (m, p), with `labels` where the metric has them."""
         z = np.asarray(points)
         z = z[:, None] if z.ndim == 1 else z
-        require(z.ndim == 2 and z.shape[1] == self.anchors.shape[1], f"potential: points of shape {z.shape}; give (m, {self.anchors.shape[1]})")
+        require(
+            z.ndim == 2 and z.shape[1] == self.anchors.shape[1],
+            f"potential: points of shape {z.shape}; give (m, {self.anchors.shape[1]})",
+        )
         require(
             (labels is not None) == (self.labels is not None),
-            "potential: its metric has labels; give labels=" if labels is None else "potential: its metric has no labels",
+            "potential: its metric has labels; give labels="
+            if labels is None
+            else "potential: its metric has no labels",
         )
         out = np.empty(len(z))
         if self.metric is not None:
@@ -81,7 +86,8 @@ class W1:
     Attributes
     ----------
     lower, upper : float
-        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. Both are 0 for p = q.
+        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. Both are 0
+        for p = q.
     tv : float
         Total variation distance on the same points: the share of mass that has to move.
     method : str
@@ -91,7 +97,8 @@ class W1:
     rounds : int
         Pricing rounds of column generation.
     closed : bool
-        Whether rounding alone, by its derived bound, lies between the ends: then the value is known as well as floats can.
+        Whether rounding alone, by its derived bound, lies between the ends: then the value is known as well as floats
+        can.
     """
 
     lower: float
@@ -121,7 +128,9 @@ class W1:
         from scipy.sparse import coo_array
 
         rows, columns, mass = _spread(self._pair, *self._flow)
-        return coo_array((mass / self._pair.total, (rows, columns)), shape=(len(self._pair.ids_p), len(self._pair.ids_q)))
+        return coo_array(
+            (mass / self._pair.total, (rows, columns)), shape=(len(self._pair.ids_p), len(self._pair.ids_q))
+        )
 
 
 def wasserstein(
@@ -139,10 +148,10 @@ def wasserstein(
     p, q : Measure
         Any weights; equal points are merged, points without weight dropped, common mass stays where it is [D4.1].
     metric : {"euclidean", "labelled"}, array_like, shape (k, k), or callable
-        ``euclidean``: ||x - x'||, labels do not count. ``labelled``: ||x - x'|| + kappa [y != y'], also taken when `kappa` is given.
-        A matrix gives the distances between points 0 .. k - 1, and the measures' points are such numbers. A function ``f(x, y)``
-        returns the matrix of distances between rows. Matrices and functions are checked: finite, symmetric, zero diagonal, triangle
-        inequality on 100,000 random triples.
+        ``euclidean``: ||x - x'||, labels do not count. ``labelled``: ||x - x'|| + kappa [y != y'], also taken when
+        `kappa` is given. A matrix gives the distances between points 0 .. k - 1, and the measures' points are such
+        numbers. A function ``f(x, y)`` returns the matrix of distances between rows. Matrices and functions are
+        checked: finite, symmetric, zero diagonal, triangle inequality on 100,000 random triples.
     kappa : float, optional
         Price of a label, > 0, in the unit of the features.
     gap : float
@@ -162,9 +171,9 @@ def wasserstein(
 
     Notes
     -----
-    The upper end is the cost of a plan whose marginals are checked in integers (docs/theory.md, section 8.2), the lower end the value of a
-    c-transformed potential over all pairs. Squared distances of 8-bit pixels are exact integers. In one dimension both come from the
-    distribution functions.
+    The upper end is the cost of a plan whose marginals are checked in integers (docs/theory.md, section 8.2), the lower
+    end the value of a c-transformed potential over all pairs. Squared distances of 8-bit pixels are exact integers. In
+    one dimension both come from the distribution functions.
 
     Examples
     --------
@@ -177,14 +186,19 @@ def wasserstein(
     if isinstance(metric, str):
         one_of("metric", metric, METRICS)
         labelled = metric == "labelled" or kappa is not None
-        require(not labelled or kappa is not None, "metric = 'labelled' needs kappa=, the price of a label in the unit of the features")
+        require(
+            not labelled or kappa is not None,
+            "metric = 'labelled' needs kappa=, the price of a label in the unit of the features",
+        )
         return between(pair(p, q, use_labels=labelled), checked_kappa(kappa), gap=gap)
     require(kappa is None, "kappa belongs to the metric 'labelled'; a matrix or a function holds its own prices")
     given = pair(p, q, use_labels=False)
     if callable(metric):
         return general(given, metric, gap)
     matrix = checked_matrix(real_matrix(metric))
-    distances_by(matrix, p.points, q.points)  # refuses numbers of points that the matrix does not have, also where mass is common
+    distances_by(
+        matrix, p.points, q.points
+    )  # refuses numbers of points that the matrix does not have, also where mass is common
     return general(given, matrix, gap)
 
 
@@ -196,13 +210,17 @@ def checked_gap(gap: float) -> None:
 
 def checked_kappa(kappa: float | None) -> float:
     """The price of a label, > 0, or 0 where none was given."""
-    good = kappa is None or (isinstance(kappa, (int, float, np.integer, np.floating)) and bool(np.isfinite(kappa) and kappa > 0))
+    good = kappa is None or (
+        isinstance(kappa, (int, float, np.integer, np.floating)) and bool(np.isfinite(kappa) and kappa > 0)
+    )
     require(good, f"kappa = {kappa!r}; must be a finite number > 0")
     return float(kappa or 0.0)
 
 
 def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
-    """W1 of two measures already on common points (:func:`~pfl_theory.distances.support.pair`), Euclidean plus `kappa` per label."""
+    """W1 of two measures already on common points (:func:`~pfl_theory.distances.support.pair`), Euclidean plus `kappa`
+    per label.
+    """
     if not given.moved:
         return _equal(given, kappa)
     x, y = given.points[given.sources], given.points[given.sinks]
@@ -215,7 +233,8 @@ def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
         return _dense(given, costs, gap)
     try:
         return _sparse(given, costs, gap)
-    except SolverError:  # a far outlier: the mean distance is much larger than what is moved, and POT's tolerance is relative to the mean
+    # a far outlier: the mean distance is much larger than what is moved, and POT's tolerance is relative to the mean
+    except SolverError:
         if 8 * len(a) * len(b) > STORED:
             raise
         return _dense(given, costs, gap)
@@ -235,11 +254,24 @@ def _sparse(given: Pair, costs: Costs, gap: float) -> W1:
     return _certified(given, costs, (s.columns, s.rows, s.mass), s.v, s.u, "sparse", s.rounds, gap)
 
 
-def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray], u: NDArray, v: NDArray, method: str, rounds: int, gap: float) -> W1:
+def _certified(
+    given: Pair,
+    costs: Costs,
+    flow: tuple[NDArray, NDArray, NDArray],
+    u: NDArray,
+    v: NDArray,
+    method: str,
+    rounds: int,
+    gap: float,
+) -> W1:
     """Both ends from integers masses, single distances and feasible potentials; every rounding is allowed for."""
     rows, columns, mass = flow
     a, b = given.excess, given.deficit
-    exact = (np.bincount(rows, mass, len(a)) == a).all() and (np.bincount(columns, mass, len(b)) == b).all() and (mass > 0).all()
+    exact = (
+        (np.bincount(rows, mass, len(a)) == a).all()
+        and (np.bincount(columns, mass, len(b)) == b).all()
+        and (mass > 0).all()
+    )
     if not exact:
         raise SolverError("the plan does not have the given marginals")
     share = given.moved / given.total
@@ -248,7 +280,9 @@ def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray]
     # products and sums of the dual value are rounded once each; potentials are differences of distances
     size = (math.fsum(a * np.abs(u)) + math.fsum(b * np.abs(v))) / given.total
     spread = 4 * UNIT * (costs.farthest + float(np.abs(u).max()) + float(np.abs(v).max()))
-    moved_by_rounding = given.slack * given.diameter(costs.kappa) / 2  # weights that are not fractions were rounded, at all points [D4.2]
+    moved_by_rounding = (
+        given.slack * given.diameter(costs.kappa) / 2
+    )  # weights that are not fractions were rounded, at all points [D4.2]
     above = 4 * UNIT * cost + share * costs.arc_error + moved_by_rounding
     below = 4 * UNIT * size + share * (costs.error + spread) + moved_by_rounding
     lower, upper = max(dual - below, 0.0), cost + above
@@ -256,14 +290,26 @@ def _certified(given: Pair, costs: Costs, flow: tuple[NDArray, NDArray, NDArray]
         raise SolverError(f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}")
     anchors = given.points[given.sinks], None if given.labels is None else given.labels[given.sinks]
     potential = Potential(*anchors, given.scale, costs.kappa, -v)
-    return W1(float(lower), float(upper), share, method, potential, rounds, bool(cost - dual <= above + below), given, flow)
+    return W1(
+        float(lower), float(upper), share, method, potential, rounds, bool(cost - dual <= above + below), given, flow
+    )
 
 
 def _equal(given: Pair, kappa: float) -> W1:
     none = np.zeros(0, np.int64)
     anchors = given.points[:1], None if given.labels is None else given.labels[:1]
     upper = given.slack * given.diameter(kappa) / 2
-    return W1(0.0, upper, 0.0, "equal", Potential(*anchors, given.scale, kappa, np.zeros(1)), 0, True, given, (none, none, none))
+    return W1(
+        0.0,
+        upper,
+        0.0,
+        "equal",
+        Potential(*anchors, given.scale, kappa, np.zeros(1)),
+        0,
+        True,
+        given,
+        (none, none, none),
+    )
 
 
 def _line(given: Pair) -> W1:
@@ -282,7 +328,9 @@ def _line(given: Pair) -> W1:
     reach = float(widths.sum())
     share = given.moved / given.total
     # rounded weights, at all points; a pixel's value is rounded once
-    slack = given.slack * given.diameter() / 2 + (share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0)
+    slack = given.slack * given.diameter() / 2 + (
+        share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0
+    )
     # phi is 1-Lipschitz up to the rounding of its running sums
     below = share * 2 * (len(raw) + 8) * UNIT * reach + slack
     upper, lower = cost * (1 + 8 * UNIT) + slack, max(math.fsum(signed * phi) / given.total - below, 0.0)
@@ -310,7 +358,9 @@ def overlaps(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
 def _spread(given: Pair, rows: NDArray, columns: NDArray, mass: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """A plan between merged points as one between the rows of p and q; common mass stays on its point."""
     k = len(given.points)
-    p, q = (np.bincount(ids, m, k).astype(np.int64) for ids, m in ((given.ids_p, given.mass_p), (given.ids_q, given.mass_q)))
+    p, q = (
+        np.bincount(ids, m, k).astype(np.int64) for ids, m in ((given.ids_p, given.mass_p), (given.ids_q, given.mass_q))
+    )
     common = np.minimum(p, q)
     stay = np.flatnonzero(common)
     source = np.concatenate([given.sources[rows], stay])
@@ -329,21 +379,36 @@ def general(given: Pair, metric: Any, gap: float) -> W1:
     """A metric given as a matrix or a function, on the union of the supports."""
     points = given.points.astype(np.float64) * given.scale
     moved = np.concatenate([given.sources, given.sinks])
-    used = np.unique(np.concatenate([given.ids_p, given.ids_q]) if given.slack else moved)  # rounded weights count at all points
+    used = np.unique(
+        np.concatenate([given.ids_p, given.ids_q]) if given.slack else moved
+    )  # rounded weights count at all points
     full = distances_by(metric, points[used], points[used]) if len(used) else np.zeros((1, 1))
     if callable(metric):
         checked_matrix(full)
     if not given.moved:
         upper = given.slack * float(full.max()) / 2
-        return replace(_equal(given, 0.0), upper=upper, potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric))
+        return replace(
+            _equal(given, 0.0), upper=upper, potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric)
+        )
     c = full[np.searchsorted(used, given.sources)[:, None], np.searchsorted(used, given.sinks)]
     flow, u, v = solve_certified(given.excess, given.deficit, c, gap / 4)
     share = given.moved / given.total
     upper = math.fsum(flow.mass * c[flow.rows, flow.columns]) / given.total
     lower = math.fsum(np.concatenate([given.excess * u, given.deficit * v])) / given.total
-    rounding = 8 * UNIT * share * float(c.max() + np.abs(u).max() + np.abs(v).max()) + given.slack * float(full.max()) / 2
+    rounding = (
+        8 * UNIT * share * float(c.max() + np.abs(u).max() + np.abs(v).max()) + given.slack * float(full.max()) / 2
+    )
     if not upper - lower <= gap * upper + rounding:  # also where a potential is NaN
         raise SolverError(f"certificate not closed: plan {upper:.12g}, potential {lower:.12g}")
     potential = Potential(points[given.sinks], None, 1.0, 0.0, -v, metric)
     ends = max(lower - rounding, 0.0), upper + rounding
-    return W1(*ends, share, "dense", potential, 0, bool(upper - lower <= 2 * rounding), given, (flow.rows, flow.columns, flow.mass))
+    return W1(
+        *ends,
+        share,
+        "dense",
+        potential,
+        0,
+        bool(upper - lower <= 2 * rounding),
+        given,
+        (flow.rows, flow.columns, flow.mass),
+    )

@@ -11,8 +11,8 @@ from .dirichlet import dirichlet
 from .federation import Federation
 from .finite_support import finite_support
 from .k_classes import k_classes
-from .like import like
 from .location import location
+from .matching import like
 from .measure import Measure
 from .paper_split import paper_split, paper_split_pair
 from .shards import shards

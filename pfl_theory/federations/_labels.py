@@ -28,14 +28,19 @@ def dealt(classes: Sequence[NDArray], counts: NDArray) -> list[NDArray]:
     """
     ends = np.cumsum(counts, axis=0)
     starts = ends - counts
-    return [np.concatenate([rows[starts[i, c] : ends[i, c]] for c, rows in enumerate(classes)]) for i in range(len(counts))]
+    return [
+        np.concatenate([rows[starts[i, c] : ends[i, c]] for c, rows in enumerate(classes)]) for i in range(len(counts))
+    ]
 
 
 def check_enough(dataset: Dataset, needed: NDArray, advice: str) -> None:
     """Refuse when a class has fewer images than `needed`; the message names the class that lacks most."""
     lacking = needed - dataset.counts
     c = int(np.argmax(lacking))
-    require(lacking[c] <= 0, f"class {c} runs out: {needed[c]:,} images needed, {dataset.title} has {dataset.counts[c]:,}; {advice}")
+    require(
+        lacking[c] <= 0,
+        f"class {c} runs out: {needed[c]:,} images needed, {dataset.title} has {dataset.counts[c]:,}; {advice}",
+    )
 
 
 def assembled(dataset: Dataset, rows: Sequence[NDArray], name: str, info: dict[str, Any]) -> Federation:

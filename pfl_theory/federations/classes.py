@@ -30,11 +30,15 @@ def by_class(fed: Federation) -> tuple[Federation, NDArray]:
         raise InputError(f"{fed.name} has no class labels; give integer y= to Federation.from_arrays")
     labels, codes = np.unique(fed.y, return_inverse=True)
     mass = np.bincount(codes, fed.weights)
-    laws = np.stack([np.bincount(codes[fed.rows(i)], fed.weights[fed.rows(i)], len(labels)) for i in range(fed.n_users)])
+    laws = np.stack(
+        [np.bincount(codes[fed.rows(i)], fed.weights[fed.rows(i)], len(labels)) for i in range(fed.n_users)]
+    )
     there = mass > 0
     order = np.argsort(codes, kind="stable")
     order = order[there[codes[order]]]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(codes)[there])])
     weights = (fed.weights / np.where(there, mass, 1.0)[codes])[order]
     info = {"classes": labels[there].tolist()}
-    return Federation(fed.x[order], fed.y[order], weights, offsets, fed.scale, fed.law, f"classes of {fed.name}", info), laws[:, there]
+    return Federation(
+        fed.x[order], fed.y[order], weights, offsets, fed.scale, fed.law, f"classes of {fed.name}", info
+    ), laws[:, there]

@@ -13,12 +13,15 @@ from .federation import Federation
 from .measure import checked_rows, checked_weights
 
 
-def concept_shift(*, n_users: int = 10, dim: int = 2, size: int = 20, shift: float = 0.5, n_classes: int = 2, seed: int = 0) -> Federation:
+def concept_shift(
+    *, n_users: int = 10, dim: int = 2, size: int = 20, shift: float = 0.5, n_classes: int = 2, seed: int = 0
+) -> Federation:
     """Users with common features, drawn once, and label laws ``(1 - shift) * common + shift * own``.
 
-    The common law and each user's own are drawn uniformly from the simplex, independently at each feature. Each user has
-    ``size * n_classes`` rows: feature j with label y has weight ``P_i(y | x_j) / size``. gamma_G of the logistic and softmax losses is then
-    the same at every w, proportional to `shift`, and known exactly (:func:`concept_shift_gamma_G`); gamma_H is 0.
+    The common law and each user's own are drawn uniformly from the simplex, independently at each feature. Each user
+    has ``size * n_classes`` rows: feature j with label y has weight ``P_i(y | x_j) / size``. gamma_G of the logistic
+    and softmax losses is then the same at every w, proportional to `shift`, and known exactly
+    (:func:`concept_shift_gamma_G`); gamma_H is 0.
 
     Parameters
     ----------
@@ -51,7 +54,12 @@ def concept_shift(*, n_users: int = 10, dim: int = 2, size: int = 20, shift: flo
     >>> bool(np.isclose(double, 2 * concept_shift_gamma_G(fed)))
     True
     """
-    n, d, m, k = whole("n_users", n_users, 1), whole("dim", dim, 1), whole("size", size, 1), whole("n_classes", n_classes, 2)
+    n, d, m, k = (
+        whole("n_users", n_users, 1),
+        whole("dim", dim, 1),
+        whole("size", size, 1),
+        whole("n_classes", n_classes, 2),
+    )
     t = real("shift", shift, 0.0, 1.0)
     features = stream(seed, "concept_shift/features").standard_normal((m, d))
     common = stream(seed, "concept_shift/common").dirichlet(np.ones(k), m)
@@ -96,7 +104,8 @@ def concept_shift_from_laws(features: ArrayLike, laws: ArrayLike, *, weights: Ar
     m = len(x)
     require(
         eta.ndim == 3 and eta.shape[1] == m and eta.shape[0] >= 1 and eta.shape[2] >= 2,
-        f"concept_shift_from_laws: laws of shape {np.shape(laws)} for {m} features; give (n, {m}) or (n, {m}, n_classes)",
+        f"concept_shift_from_laws: laws of shape {np.shape(laws)} for {m} features; give (n, {m}) or (n, {m}, "
+        "n_classes)",
     )
     require(bool((eta >= 0).all()), "concept_shift_from_laws: laws must be probabilities from 0 to 1")
     require(
@@ -104,7 +113,9 @@ def concept_shift_from_laws(features: ArrayLike, laws: ArrayLike, *, weights: Ar
         "concept_shift_from_laws: the laws of every user must sum to 1 over the classes at every feature",
     )
     mu = np.full(m, 1.0 / m) if weights is None else checked_weights(np.asarray(weights), "concept_shift_from_laws")
-    require(mu.shape == (m,), f"concept_shift_from_laws: {m} features but weights of shape {mu.shape}; give one a feature")
+    require(
+        mu.shape == (m,), f"concept_shift_from_laws: {m} features but weights of shape {mu.shape}; give one a feature"
+    )
     return _federation(x, eta, mu, f"concept shift by given laws n={len(eta)}", {"n_classes": int(eta.shape[2])})
 
 
@@ -122,10 +133,12 @@ def _federation(features: NDArray, eta: NDArray, mu: NDArray, name: str, info: d
 
 
 def concept_shift_gamma_G(fed: Federation, *, n_classes: int | None = None) -> float:  # noqa: N802 - the symbol of the paper
-    """The constant gamma_G of the logistic (two classes) or softmax loss on users that differ by their label laws only: exact, the same at every w.
+    """The constant gamma_G of the logistic (two classes) or softmax loss on users that differ by their label laws only:
+    exact, the same at every w.
 
     ``gamma_G^2 = (1/n) sum_i ||E[(eta_i - eta)(x) x]||^2`` for the logistic loss; for softmax with the matrix
-    ``E[(eta_i - eta)(x) x^T]`` and its Frobenius norm. Softmax with two classes is sqrt(2) times logistic. Regularisation does not enter.
+    ``E[(eta_i - eta)(x) x^T]`` and its Frobenius norm. Softmax with two classes is sqrt(2) times logistic.
+    Regularisation does not enter.
 
     Parameters
     ----------
@@ -152,8 +165,15 @@ def concept_shift_gamma_G(fed: Federation, *, n_classes: int | None = None) -> f
     y = fed.y
     require(y is not None and y.dtype.kind == "i", f"{fed.name}: no class labels; concept shift needs labels 0, 1, ...")
     assert y is not None
-    k = whole("n_classes", n_classes, 2) if n_classes is not None else max(2, int(fed.info.get("n_classes", 0)), int(y.max()) + 1)
-    require(int(y.min()) >= 0 and int(y.max()) < k, f"{fed.name}: labels run from {y.min()} to {y.max()}; must be 0 to {k - 1}")
+    k = (
+        whole("n_classes", n_classes, 2)
+        if n_classes is not None
+        else max(2, int(fed.info.get("n_classes", 0)), int(y.max()) + 1)
+    )
+    require(
+        int(y.min()) >= 0 and int(y.max()) < k,
+        f"{fed.name}: labels run from {y.min()} to {y.max()}; must be 0 to {k - 1}",
+    )
     _require_equal_features(fed)
     x = fed.x.astype(np.float64) * fed.scale
     moments = np.zeros((fed.n_users, k, x.shape[1]))  # E_i[onehot(y) x^T]
@@ -172,5 +192,7 @@ def _require_equal_features(fed: Federation) -> None:
     np.add.at(mass, (fed.owner, which), fed.weights)
     gap = float(np.abs(mass - mass[0]).max())
     require(
-        gap <= 1e-9, f"{fed.name}: users give a feature probabilities that differ by {gap:.3g}; gamma_G is constant in w for equal feature laws only"
+        gap <= 1e-9,
+        f"{fed.name}: users give a feature probabilities that differ by {gap:.3g}; gamma_G is constant in w for "
+        "equal feature laws only",
     )

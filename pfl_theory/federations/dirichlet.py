@@ -15,23 +15,31 @@ from .federation import Federation
 if TYPE_CHECKING:
     from ..datasets import Dataset
 
-# Draws before giving up: a split that fails so often is not the one that was asked for, conditioned a little, but another.
+# Draws before giving up: a split that fails so often is not the one that was asked for, conditioned a little, but
+# another.
 MAX_DRAWS = 100
 
 
 def dirichlet(
-    dataset: Dataset, *, n_users: int = 10, concentration: float = 0.5, size: int | None = None, over: str = "users", min_size: int = 1, seed: int = 0
+    dataset: Dataset,
+    *,
+    n_users: int = 10,
+    concentration: float = 0.5,
+    size: int | None = None,
+    over: str = "users",
+    min_size: int = 1,
+    seed: int = 0,
 ) -> Federation:
     """Users whose label shares come from a Dirichlet law.
 
     Two conventions of the literature share this name; say which one a number belongs to.
 
     - ``over="users"`` (Yurochkin et al. 2019; NIID-Bench): each *class* is shared out among the users by one draw from
-      Dir(concentration, ..., concentration) over users. Users differ in labels and in size. The variant that stops giving to
-      users who already have their share is not used. Redrawn until every user has `min_size` images.
-    - ``over="classes"`` (Hsu et al. 2019): each *user* draws its class shares from Dir(concentration, ..., concentration) over
-      classes and then `size` images by them. Users have equal size. When a class is used up, the user's other shares are
-      scaled up, so that late users lean towards what is left.
+      Dir(concentration, ..., concentration) over users. Users differ in labels and in size. The variant that stops
+      giving to users who already have their share is not used. Redrawn until every user has `min_size` images.
+    - ``over="classes"`` (Hsu et al. 2019): each *user* draws its class shares from Dir(concentration, ...,
+      concentration) over classes and then `size` images by them. Users have equal size. When a class is used up, the
+      user's other shares are scaled up, so that late users lean towards what is left.
 
     No image serves two users.
 
@@ -42,7 +50,8 @@ def dirichlet(
     concentration : float
         From 1e-6 to 1e6; small means unlike users.
     size : int, optional
-        Images per user: the mean over users with ``over="users"``, each user's with ``over="classes"``. As many as there are when absent.
+        Images per user: the mean over users with ``over="users"``, each user's with ``over="classes"``. As many as
+        there are when absent.
     over : {"users", "classes"}
     min_size : int
         Smallest number of images of a user.
@@ -73,9 +82,13 @@ def dirichlet(
     each = max(1, available // n) if size is None else whole("size", size, 1)
     require(
         n * each <= available,
-        f"n_users = {n} times size = {each} is {n * each:,} images; {dataset.title} has {available:,}; use fewer users or a smaller size",
+        f"n_users = {n} times size = {each} is {n * each:,} images; {dataset.title} has {available:,}; use fewer "
+        "users or a smaller size",
     )
-    require(each >= least, f"min_size = {least}: must be at most {each}, the images per user; use more images or fewer users")
+    require(
+        each >= least,
+        f"min_size = {least}: must be at most {each}, the images per user; use more images or fewer users",
+    )
     classes = shuffled_classes(dataset, seed, "dirichlet/order")
     if over == "users":
         kept = np.array([len(rows) for rows in classes])
@@ -85,7 +98,13 @@ def dirichlet(
         counts = _share_out_classes(kept, n, alpha, least, seed)
     else:
         counts = _fill_users(np.array([len(rows) for rows in classes]), n, alpha, each, seed)
-    info = {"split": "dirichlet", "concentration": alpha, "over": over, "size": None if size is None else each, "seed": int(seed)}
+    info = {
+        "split": "dirichlet",
+        "concentration": alpha,
+        "over": over,
+        "size": None if size is None else each,
+        "seed": int(seed),
+    }
     return assembled(dataset, dealt(classes, counts), f"Dirichlet({alpha:g}) over {over}, n={n}", info)
 
 
@@ -106,7 +125,9 @@ def _share_out_classes(kept: NDArray, n: int, alpha: float, least: int, seed: in
 
 
 def _fill_users(left: NDArray, n: int, alpha: float, each: int, seed: int) -> NDArray:
-    """Counts (n, classes): each user draws `each` images by its own class shares, from what the users before it left."""
+    """Counts (n, classes): each user draws `each` images by its own class shares, from what the users before it
+    left.
+    """
     left = left.copy()
     present = left > 0
     counts = np.zeros((n, len(left)), dtype=np.int64)

@@ -23,7 +23,8 @@ LAWS = ("exact", "sample")
 class Federation:
     """n users, each with a finite distribution over its own rows.
 
-    Build one with :meth:`from_arrays`, :meth:`from_frame` or a maker of this package (``paper_split``, ``dirichlet``, ...).
+    Build one with :meth:`from_arrays`, :meth:`from_frame` or a maker of this package (``paper_split``, ``dirichlet``,
+    ...).
 
     Attributes
     ----------
@@ -38,8 +39,8 @@ class Federation:
     scale : float
         Factor from stored to real features (1/255 for 8-bit pixels).
     law : {"exact", "sample"}
-        Whether the rows *are* the user's distribution or a sample of it. Expectations are exact sums over the rows either way;
-        distances read differently.
+        Whether the rows *are* the user's distribution or a sample of it. Expectations are exact sums over the rows
+        either way; distances read differently.
     name : str
         Where the rows come from; stands in titles and tables.
     info : dict
@@ -66,31 +67,57 @@ class Federation:
         n_rows = len(x)
         offsets = np.ascontiguousarray(self.offsets, dtype=np.int64)
         require(offsets.ndim == 1 and len(offsets) >= 2, "Federation: no users; give at least one")
-        require(offsets[0] == 0 and offsets[-1] == n_rows, f"Federation: offsets run from {offsets[0]} to {offsets[-1]} but there are {n_rows} rows")
+        require(
+            offsets[0] == 0 and offsets[-1] == n_rows,
+            f"Federation: offsets run from {offsets[0]} to {offsets[-1]} but there are {n_rows} rows",
+        )
         sizes = np.diff(offsets)
         empty = np.flatnonzero(sizes <= 0)
         require(
-            not len(empty), f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are empty); drop them"
+            not len(empty),
+            f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are "
+            "empty); drop them",
         )
         weights = np.asarray(self.weights, dtype=np.float64)
-        require(weights.shape == (n_rows,), f"Federation: {n_rows} rows but weights of shape {weights.shape}; give one weight a row")
+        require(
+            weights.shape == (n_rows,),
+            f"Federation: {n_rows} rows but weights of shape {weights.shape}; give one weight a row",
+        )
         sums = np.add.reduceat(weights, offsets[:-1])
         worst = int(np.argmax(np.abs(sums - 1.0)))
         require(bool(np.isfinite(sums).all()), "Federation: weights contain NaN or infinity; drop those rows")
-        require(abs(sums[worst] - 1.0) <= 1e-9, f"Federation: the weights of user {worst} sum to {sums[worst]:.12g}, not 1; divide them by their sum")
-        require(bool((weights >= 0).all()), f"Federation: the smallest weight is {weights.min():g}; weights must be >= 0")
-        require(np.isfinite(self.scale) and self.scale > 0, f"Federation: scale = {self.scale}; must be a positive number")
+        require(
+            abs(sums[worst] - 1.0) <= 1e-9,
+            f"Federation: the weights of user {worst} sum to {sums[worst]:.12g}, not 1; divide them by their sum",
+        )
+        require(
+            bool((weights >= 0).all()), f"Federation: the smallest weight is {weights.min():g}; weights must be >= 0"
+        )
+        require(
+            np.isfinite(self.scale) and self.scale > 0, f"Federation: scale = {self.scale}; must be a positive number"
+        )
         require(self.law in LAWS, f"Federation: law = {self.law!r}; choose one of {', '.join(map(repr, LAWS))}")
         y = self.y
         if y is not None:
             y = np.ascontiguousarray(y)
-            require(y.shape == (n_rows,), f"Federation: {n_rows} rows but labels of shape {y.shape}; give one label a row")
-            require(y.dtype.kind in "uifb", f"Federation: labels have dtype {y.dtype}; give integers (classes) or floats (targets)")
+            require(
+                y.shape == (n_rows,), f"Federation: {n_rows} rows but labels of shape {y.shape}; give one label a row"
+            )
+            require(
+                y.dtype.kind in "uifb",
+                f"Federation: labels have dtype {y.dtype}; give integers (classes) or floats (targets)",
+            )
             if y.dtype.kind == "f":
                 require(bool(np.isfinite(y).all()), "Federation: labels contain NaN or infinity; drop those rows")
             else:
                 y = y.astype(np.int64)
-        for key, value in (("x", x), ("y", y), ("weights", np.ascontiguousarray(weights)), ("offsets", offsets), ("scale", float(self.scale))):
+        for key, value in (
+            ("x", x),
+            ("y", y),
+            ("weights", np.ascontiguousarray(weights)),
+            ("offsets", offsets),
+            ("scale", float(self.scale)),
+        ):
             object.__setattr__(self, key, value)
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -127,7 +154,11 @@ class Federation:
         if not -n <= i < n:
             raise IndexError(f"user {i}: this federation has users 0 to {n - 1}")
         rows = self.rows(i % n)
-        return Measure(self.x[rows] * self.scale if self.scale != 1.0 else self.x[rows], None if self.y is None else self.y[rows], self.weights[rows])
+        return Measure(
+            self.x[rows] * self.scale if self.scale != 1.0 else self.x[rows],
+            None if self.y is None else self.y[rows],
+            self.weights[rows],
+        )
 
     def __iter__(self) -> Iterator[Measure]:
         return (self[i] for i in range(self.n_users))
@@ -138,7 +169,9 @@ class Federation:
 
     def pooled(self) -> Federation:
         """One user whose distribution is the mixture: what centralised training sees."""
-        return replace(self, weights=self.weights / self.n_users, offsets=np.array([0, len(self.x)]), name=f"{self.name}, pooled")
+        return replace(
+            self, weights=self.weights / self.n_users, offsets=np.array([0, len(self.x)]), name=f"{self.name}, pooled"
+        )
 
     def select(self, users: Sequence[int] | NDArray) -> Federation:
         """The federation of these users, in this order."""
@@ -150,7 +183,13 @@ class Federation:
         )
         rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen])
         offsets = np.concatenate([[0], np.cumsum(self.sizes[chosen])])
-        return replace(self, x=self.x[rows], y=None if self.y is None else self.y[rows], weights=self.weights[rows], offsets=offsets)
+        return replace(
+            self,
+            x=self.x[rows],
+            y=None if self.y is None else self.y[rows],
+            weights=self.weights[rows],
+            offsets=offsets,
+        )
 
     # -- making ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +234,9 @@ class Federation:
         if groups is not None:
             x = checked_rows(np.asarray(X), "from_arrays")
             g = np.asarray(groups)
-            require(g.shape == (len(x),), f"from_arrays: {len(x)} rows but groups of shape {g.shape}; give one group a row")
+            require(
+                g.shape == (len(x),), f"from_arrays: {len(x)} rows but groups of shape {g.shape}; give one group a row"
+            )
             names, codes = np.unique(g, return_inverse=True)
             order = np.argsort(codes, kind="stable")
             cuts = np.cumsum(np.bincount(codes))[:-1]
@@ -209,7 +250,13 @@ class Federation:
 
             info.setdefault("users", names.tolist())
             return cls.from_arrays(
-                np.split(x[order], cuts), cut(y, "y"), sample_weight=cut(sample_weight, "sample_weight"), scale=scale, law=law, name=name, info=info
+                np.split(x[order], cuts),
+                cut(y, "y"),
+                sample_weight=cut(sample_weight, "sample_weight"),
+                scale=scale,
+                law=law,
+                name=name,
+                info=info,
             )
 
         users = [checked_rows(np.asarray(u), f"from_arrays: user {i}") for i, u in enumerate(X)]  # type: ignore[arg-type]
@@ -217,14 +264,18 @@ class Federation:
         for i, u in enumerate(users):
             require(len(u) > 0, f"from_arrays: user {i} has no data; drop it")
             require(
-                u.shape[1] == users[0].shape[1], f"from_arrays: user {i} has {u.shape[1]} features, user 0 has {users[0].shape[1]}; they must agree"
+                u.shape[1] == users[0].shape[1],
+                f"from_arrays: user {i} has {u.shape[1]} features, user 0 has {users[0].shape[1]}; they must agree",
             )
 
         def joined(values: Any, what: str) -> NDArray | None:
             if values is None:
                 return None
             parts = [np.asarray(v) for v in values]
-            require(len(parts) == len(users), f"from_arrays: {len(users)} users but {what} for {len(parts)}; give one array per user")
+            require(
+                len(parts) == len(users),
+                f"from_arrays: {len(users)} users but {what} for {len(parts)}; give one array per user",
+            )
             for i, (u, v) in enumerate(zip(users, parts, strict=True)):
                 require(v.shape == (len(u),), f"from_arrays: user {i} has {len(u)} rows but {what} of shape {v.shape}")
             return np.concatenate(parts)
@@ -241,7 +292,9 @@ class Federation:
         return cls(np.concatenate(users), joined(y, "y"), weights, offsets, scale, law, name, info)
 
     @classmethod
-    def from_frame(cls, frame: Any, *, user: str, label: str | None = None, features: Sequence[str] | None = None, **keywords: Any) -> Federation:
+    def from_frame(
+        cls, frame: Any, *, user: str, label: str | None = None, features: Sequence[str] | None = None, **keywords: Any
+    ) -> Federation:
         """A federation from a data frame with one row a datum.
 
         Parameters
@@ -262,10 +315,16 @@ class Federation:
         [2, 1]
         """
         for column in [user, *([label] if label else []), *(features or [])]:
-            require(column in frame.columns, f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, frame.columns))}")
+            require(
+                column in frame.columns,
+                f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, frame.columns))}",
+            )
         chosen = list(features) if features is not None else [c for c in frame.columns if c not in (user, label)]
         return cls.from_arrays(
-            frame[chosen].to_numpy(), None if label is None else frame[label].to_numpy(), groups=frame[user].to_numpy(), **keywords
+            frame[chosen].to_numpy(),
+            None if label is None else frame[label].to_numpy(),
+            groups=frame[user].to_numpy(),
+            **keywords,
         )
 
     # -- keeping -----------------------------------------------------------------------------------------------------
@@ -302,10 +361,21 @@ class Federation:
         try:
             with np.load(target, allow_pickle=False) as z:
                 missing = {"x", "weights", "offsets", "facts"} - set(z.files)
-                require(not missing, f"{target}: not a saved federation (no {', '.join(sorted(missing))}); write one with Federation.save")
+                require(
+                    not missing,
+                    f"{target}: not a saved federation (no {', '.join(sorted(missing))}); write one with "
+                    "Federation.save",
+                )
                 facts = json.loads(z["facts"].tobytes().decode())
                 return cls(
-                    z["x"], z["y"] if "y" in z.files else None, z["weights"], z["offsets"], facts["scale"], facts["law"], facts["name"], facts["info"]
+                    z["x"],
+                    z["y"] if "y" in z.files else None,
+                    z["weights"],
+                    z["offsets"],
+                    facts["scale"],
+                    facts["law"],
+                    facts["name"],
+                    facts["info"],
                 )
         except (
             zipfile.BadZipFile,
@@ -321,5 +391,6 @@ class Federation:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by Federation.save"
+                f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by "
+                "Federation.save"
             ) from error

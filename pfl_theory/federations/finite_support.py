@@ -21,8 +21,8 @@ def finite_support(
 ) -> Federation:
     """Users on random subsets of common points, with random weights.
 
-    User i has a random number, 1 to `max_size`, of the common points, each once. Supports of two users may overlap, contain each other
-    or be disjoint: what distances between users have to cope with.
+    User i has a random number, 1 to `max_size`, of the common points, each once. Supports of two users may overlap,
+    contain each other or be disjoint: what distances between users have to cope with.
 
     Parameters
     ----------

@@ -28,8 +28,8 @@ def k_classes(dataset: Dataset, *, n_users: int = 10, k: int = 2, size: int | No
     k : int
         Classes per user.
     size : int, optional
-        Images per user, the same number of each class (the user's lower classes have one more where `k` does not divide it). When absent, each
-        class is shared out evenly among its users, to the last image.
+        Images per user, the same number of each class (the user's lower classes have one more where `k` does not divide
+        it). When absent, each class is shared out evenly among its users, to the last image.
     seed : int
         Who gets which classes and images.
 
@@ -52,7 +52,9 @@ def k_classes(dataset: Dataset, *, n_users: int = 10, k: int = 2, size: int | No
     """
     n, k = whole("n_users", n_users, 1), whole("k", k, 1)
     present = np.flatnonzero(dataset.counts)
-    require(k <= len(present), f"k = {k}: {dataset.title} has images of {len(present)} classes; use k <= {len(present)}")
+    require(
+        k <= len(present), f"k = {k}: {dataset.title} has images of {len(present)} classes; use k <= {len(present)}"
+    )
     serves = _dealt_classes(n, k, present, dataset.n_classes, seed)
     users_of = serves.sum(axis=0)
     # rank[i, c]: how many users before i have class c
@@ -67,12 +69,22 @@ def k_classes(dataset: Dataset, *, n_users: int = 10, k: int = 2, size: int | No
         counts = np.where(serves, each // k + (place < each % k), 0)
         fits = k * int((dataset.counts[present] // np.maximum(users_of[present], 1)).min())
         check_enough(dataset, counts.sum(axis=0), f"size = {fits} fits" if fits else "use fewer users")
-    info = {"split": "k_classes", "k": k, "size": size, "classes": [np.flatnonzero(row).tolist() for row in serves], "seed": int(seed)}
-    return assembled(dataset, dealt(shuffled_classes(dataset, seed, "k_classes/order"), counts), f"{k} classes a user, n={n}", info)
+    info = {
+        "split": "k_classes",
+        "k": k,
+        "size": size,
+        "classes": [np.flatnonzero(row).tolist() for row in serves],
+        "seed": int(seed),
+    }
+    return assembled(
+        dataset, dealt(shuffled_classes(dataset, seed, "k_classes/order"), counts), f"{k} classes a user, n={n}", info
+    )
 
 
 def _dealt_classes(n: int, k: int, present: NDArray, n_classes: int, seed: int) -> NDArray:
-    """Which classes user i has, shape (n, n_classes): each user takes those that serve fewest so far, ties broken at random."""
+    """Which classes user i has, shape (n, n_classes): each user takes those that serve fewest so far, ties broken at
+    random.
+    """
     serves = np.zeros((n, n_classes), dtype=bool)
     used = np.zeros(len(present), dtype=np.int64)
     for i in range(n):

@@ -32,10 +32,10 @@ def location(
 ) -> Federation:
     """Users ``z_ij = heterogeneity * c_i + noise * e_ij`` with centres c_i of mean 0 and mean square norm 1.
 
-    The centres are not random: equally spaced on the line for ``dim = 1``, equally spaced on the unit circle of the first two
-    coordinates otherwise, so that ``sum c_i = 0`` and ``(1/n) sum ||c_i||^2 = 1`` (a single user sits at 0). With
-    ``shared=True`` all users have the same e_j: exact translations of each other, W1 between two users is ``heterogeneity * ||c_i - c_j||``,
-    and gamma_G of the loss ``||w - z||^2 / 2`` is `heterogeneity`.
+    The centres are not random: equally spaced on the line for ``dim = 1``, equally spaced on the unit circle of the
+    first two coordinates otherwise, so that ``sum c_i = 0`` and ``(1/n) sum ||c_i||^2 = 1`` (a single user sits at 0).
+    With ``shared=True`` all users have the same e_j: exact translations of each other, W1 between two users is
+    ``heterogeneity * ||c_i - c_j||``, and gamma_G of the loss ``||w - z||^2 / 2`` is `heterogeneity`.
 
     Parameters
     ----------

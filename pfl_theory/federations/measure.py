@@ -19,7 +19,9 @@ def checked_weights(weights: NDArray, what: str) -> NDArray:
     require(bool(np.isfinite(w).all()), f"{what}: weights contain NaN or infinity; drop those points")
     require(bool((w >= 0).all()), f"{what}: the smallest weight is {w.min() if w.size else 0:g}; weights must be >= 0")
     total = float(w.sum())
-    require(abs(total - 1.0) <= WEIGHT_TOLERANCE, f"{what}: weights sum to {total:.12g}, not 1; divide them by their sum")
+    require(
+        abs(total - 1.0) <= WEIGHT_TOLERANCE, f"{what}: weights sum to {total:.12g}, not 1; divide them by their sum"
+    )
     return w
 
 
@@ -71,7 +73,9 @@ class Measure:
         m = len(x)
         require(m > 0, "Measure: no points; a distribution needs at least one")
         weights = np.full(m, 1.0 / m) if self.weights is None else np.asarray(self.weights)
-        require(weights.shape == (m,), f"Measure: {m} points but weights of shape {weights.shape}; give one weight a point")
+        require(
+            weights.shape == (m,), f"Measure: {m} points but weights of shape {weights.shape}; give one weight a point"
+        )
         object.__setattr__(self, "points", x)
         object.__setattr__(self, "weights", checked_weights(weights, "Measure"))
         if self.labels is not None:

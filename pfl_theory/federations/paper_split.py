@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 def paper_split(dataset: Dataset, *, n_users: int = 50, a: int = 196, seed: int = 0) -> Federation:
     """Users of section 5 of Fallah, Mokhtari and Ozdaglar (2020), as transcribed.
 
-    Each user of the first half has `a` images of each of the classes 0 to 4. User j = 0, 1, ... of the second half has ``a/2``
-    images of class ``j mod 5`` and ``2a`` of class ``5 + j mod 5``. No image serves two users. Called with the test set and a
-    smaller `a` it gives the test federation of the same users: order and classes match (see :func:`paper_split_pair`).
+    Each user of the first half has `a` images of each of the classes 0 to 4. User j = 0, 1, ... of the second half has
+    ``a/2`` images of class ``j mod 5`` and ``2a`` of class ``5 + j mod 5``. No image serves two users. Called with the
+    test set and a smaller `a` it gives the test federation of the same users: order and classes match (see
+    :func:`paper_split_pair`).
 
     Parameters
     ----------
@@ -89,7 +90,8 @@ def paper_split_pair(
     train, test : Dataset
         Two splits of one data set.
     n_users, a_train, a_test, seed : int
-        As `n_users`, `a` and `seed` of :func:`paper_split`. 34 is the largest `a_test` of MNIST's test set for 50 users.
+        As `n_users`, `a` and `seed` of :func:`paper_split`. 34 is the largest `a_test` of MNIST's test set for 50
+        users.
 
     Returns
     -------
@@ -108,4 +110,6 @@ def paper_split_pair(
     >>> train.n_users, test.sizes.tolist()
     (10, [60, 60, 60, 60, 60, 30, 30, 30, 30, 30])
     """
-    return paper_split(train, n_users=n_users, a=a_train, seed=seed), paper_split(test, n_users=n_users, a=a_test, seed=seed)
+    return paper_split(train, n_users=n_users, a=a_train, seed=seed), paper_split(
+        test, n_users=n_users, a=a_test, seed=seed
+    )

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def shards(dataset: Dataset, *, n_users: int = 10, shards_per_user: int = 2, seed: int = 0) -> Federation:
     """Users with a few shards each of the data set sorted by label.
 
-    The images, sorted by label and otherwise in the order of the data set, are cut into ``n_users * shards_per_user`` shards of equal
-    size (sizes differ by one where the number of images is no multiple), and every user is dealt `shards_per_user` of them at
-    random. Every image is used once.
+    The images, sorted by label and otherwise in the order of the data set, are cut into ``n_users * shards_per_user``
+    shards of equal size (sizes differ by one where the number of images is no multiple), and every user is dealt
+    `shards_per_user` of them at random. Every image is used once.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ def shards(dataset: Dataset, *, n_users: int = 10, shards_per_user: int = 2, see
     total = n * each
     require(
         total <= len(dataset),
-        f"n_users = {n} times shards_per_user = {each} is {total:,} shards; {dataset.title} has {len(dataset):,} images; use fewer",
+        f"n_users = {n} times shards_per_user = {each} is {total:,} shards; {dataset.title} has {len(dataset):,} "
+        "images; use fewer",
     )
     pieces = np.array_split(np.argsort(dataset.y, kind="stable"), total)
     # Within a user the shards stay in the order of the labels.

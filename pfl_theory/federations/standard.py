@@ -1,4 +1,6 @@
-"""The handwritten digits that analyses and claims use: the full MNIST where it lies on this machine, else the subset that a dependency ships."""
+"""The handwritten digits that analyses and claims use: the full MNIST where it lies on this machine, else the subset
+that a dependency ships.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def handwritten_source() -> str:
 
 
 def handwritten_pair(source: str | None = None, *, seed: int = 0) -> tuple[Federation, Federation]:
-    """Training and test federations of the paper's split: MNIST (n = 50, a = 196 and 34), or its shipped subset (n = 10, a = 60 and 12).
+    """Training and test federations of the paper's split: MNIST (n = 50, a = 196 and 34), or its shipped subset (n =
+    10, a = 60 and 12).
 
     Parameters
     ----------

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 N_DIGITS = 10
 
 
-def writers(dataset: Dataset, *, n_users: int | None = None, min_size: int = 20, digits_only: bool = False, seed: int = 0) -> Federation:
+def writers(
+    dataset: Dataset, *, n_users: int | None = None, min_size: int = 20, digits_only: bool = False, seed: int = 0
+) -> Federation:
     """One user per writer, with all of that writer's images, in the order of the data set's ``group_names``.
 
     Parameters
@@ -27,8 +29,8 @@ def writers(dataset: Dataset, *, n_users: int | None = None, min_size: int = 20,
     dataset : Dataset
         With `groups`, such as ``femnist()``.
     n_users : int, optional
-        So many of the writers with enough images, chosen at random; those of a smaller `n_users` are among those of a larger one. All
-        when absent.
+        So many of the writers with enough images, chosen at random; those of a smaller `n_users` are among those of a
+        larger one. All when absent.
     min_size : int
         Writers with fewer images are dropped.
     digits_only : bool
@@ -98,14 +100,17 @@ def writers_pair(
     """
     require(
         train.group_names == test.group_names,
-        f"{train.title} and {test.title} name other writers ({len(train.group_names)} and {len(test.group_names)}); give two splits of one data set",
+        f"{train.title} and {test.title} name other writers ({len(train.group_names)} and {len(test.group_names)}); "
+        "give two splits of one data set",
     )
     least = [whole("min_size", min_size, 1), whole("min_test", min_test, 1)]
     first, second = _federations([train, test], least, n_users, digits_only, seed)
     return first, second
 
 
-def _federations(datasets: Sequence[Dataset], least: Sequence[int], n_users: int | None, digits_only: bool, seed: int) -> list[Federation]:
+def _federations(
+    datasets: Sequence[Dataset], least: Sequence[int], n_users: int | None, digits_only: bool, seed: int
+) -> list[Federation]:
     """A federation a data set, all of the writers who have enough images in each."""
     n = None if n_users is None else whole("n_users", n_users, 1)
     rows = [_rows_of_writers(dataset, digits_only) for dataset in datasets]
@@ -115,7 +120,10 @@ def _federations(datasets: Sequence[Dataset], least: Sequence[int], n_users: int
     what = "digits" if digits_only else "images"
     have = " and ".join(f"{low} {what} in {dataset.title}" for dataset, low in zip(datasets, least, strict=True))
     require(len(able) > 0, f"none of {len(enough)} writers has at least {have}; ask for fewer {what}")
-    require(n is None or n <= len(able), f"n_users = {n}: {len(able)} writers have at least {have}; use at most {len(able)}, or ask for fewer {what}")
+    require(
+        n is None or n <= len(able),
+        f"n_users = {n}: {len(able)} writers have at least {have}; use at most {len(able)}, or ask for fewer {what}",
+    )
     chosen = np.sort(stream(seed, "writers").permutation(able)[:n])
     names = datasets[0].group_names
     return [
@@ -139,7 +147,11 @@ def _federations(datasets: Sequence[Dataset], least: Sequence[int], n_users: int
 def _rows_of_writers(dataset: Dataset, digits_only: bool) -> list[NDArray]:
     """Rows of each named writer, in the order of the data set; a writer without an image has none."""
     groups = dataset.groups
-    require(groups is not None, f"{dataset.title} does not say who wrote each image; use femnist(), or give the Dataset groups= and group_names=")
+    require(
+        groups is not None,
+        f"{dataset.title} does not say who wrote each image; use femnist(), or give the Dataset groups= and "
+        "group_names=",
+    )
     assert groups is not None
     rows = np.flatnonzero(dataset.y < N_DIGITS) if digits_only else np.arange(len(dataset))
     rows = rows[np.argsort(groups[rows], kind="stable")]

@@ -1,4 +1,6 @@
-"""Losses, one file each. A new file in this folder that defines a subclass of :class:`~pfl_theory.losses.loss.Loss` is found by itself."""
+"""Losses, one file each. A new file in this folder that defines a subclass of :class:`~pfl_theory.losses.loss.Loss` is
+found by itself.
+"""
 
 from __future__ import annotations
 

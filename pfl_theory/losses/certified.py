@@ -1,4 +1,6 @@
-"""Certified maxima by branch and bound: only cells that may hold the maximum are halved (proof: docs/theory.md, the certified maximum)."""
+"""Certified maxima by branch and bound: only cells that may hold the maximum are halved (proof: docs/theory.md, the
+certified maximum).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,12 @@ def by_slope(f: Callable[[NDArray], NDArray], slope: float) -> Bounds:
 
 
 def certified_max(
-    bounds: Bounds, low: ArrayLike, high: ArrayLike, *, tolerance: float, project: Callable[[NDArray], NDArray] | None = None
+    bounds: Bounds,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    tolerance: float,
+    project: Callable[[NDArray], NDArray] | None = None,
 ) -> tuple[float, float, NDArray]:
     """Upper bound of the maximum of a function on a box, or on a convex part of it.
 
@@ -37,10 +44,12 @@ def certified_max(
     low, high : (d,) array_like
         Corners of the box.
     tolerance : float
-        Cells are halved until each remaining ceiling is within this of its value, or there are more than 20,000 of them.
+        Cells are halved until each remaining ceiling is within this of its value, or there are more than 20,000 of
+        them.
     project : callable (k, d) -> (k, d), optional
-        Projection onto a convex set: the maximum is then over the part of the set in the box. Points of the set in a cell are no farther from
-        the projection of its centre than from the centre itself, so the projection stands in for the centre.
+        Projection onto a convex set: the maximum is then over the part of the set in the box. Points of the set in a
+        cell are no farther from the projection of its centre than from the centre itself, so the projection stands in
+        for the centre.
 
     Returns
     -------

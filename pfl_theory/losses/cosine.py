@@ -1,4 +1,6 @@
-"""Cosine loss for angles, l = c^2 sum_k (1 - cos((w_k - z_k)/c)): bounded, not convex, its gradient bound attained by every datum."""
+"""Cosine loss for angles, l = c^2 sum_k (1 - cos((w_k - z_k)/c)): bounded, not convex, its gradient bound attained by
+every datum.
+"""
 
 from __future__ import annotations
 
@@ -66,8 +68,9 @@ class Cosine(Loss):
 
     Notes
     -----
-    With phi_k = E exp(i z_k/c), f(w) = c^2 sum_k (1 - |phi_k| cos(w_k/c - arg phi_k)): the constants of a user are closed forms in
-    phi_k and E exp(2 i z_k/c), and but for sigma_H in d >= 2 they are exact and, on the whole space, attained (rho as a limit).
+    With phi_k = E exp(i z_k/c), f(w) = c^2 sum_k (1 - |phi_k| cos(w_k/c - arg phi_k)): the constants of a user are
+    closed forms in phi_k and E exp(2 i z_k/c), and but for sigma_H in d >= 2 they are exact and, on the whole space,
+    attained (rho as a limit).
 
     Examples
     --------
@@ -90,7 +93,13 @@ class Cosine(Loss):
         return CosineRecord(dtype.type(self.c))
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         checked_metric(metric, kappa, "labelled")
         n, d, c = fed.n_users, fed.n_features, self.c
@@ -111,8 +120,12 @@ class Cosine(Loss):
             "B": Constant.exact(c * np.sqrt((size**2).sum(1)), "c sqrt(sum_k |phi_k|^2), attained [E6 6b]"),
             "L": Constant.exact(size.max(1), "max_k |phi_k|, attained [E6 6b]"),
             "rho": Constant.exact(size.max(1) / c, "max_k |phi_k|/c, a limit of quotients [E6 6b]"),
-            "sigma_G": Constant.exact(c * np.sqrt(var.sum(1)), "c^2 sum_k (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, attained [E6 6c]"),
-            "sigma_H": Constant.exact(np.sqrt(var_h), one) if d == 1 else Constant.upper(np.sqrt(var_h), "min(sum_k, E max_k) [E6 6c]"),
+            "sigma_G": Constant.exact(
+                c * np.sqrt(var.sum(1)), "c^2 sum_k (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, attained [E6 6c]"
+            ),
+            "sigma_H": Constant.exact(np.sqrt(var_h), one)
+            if d == 1
+            else Constant.upper(np.sqrt(var_h), "min(sum_k, E max_k) [E6 6c]"),
             "B_datum": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), attained at w - z = c pi/2"),
             "L_datum": Constant.exact(full, "cos takes all of [-1, 1]"),
             "lip_gradient_z": Constant.exact(full, "location family: Lip(grad) [E5]"),

@@ -1,7 +1,8 @@
 """How a loss reaches a compiled kernel.
 
-What enters a kernel is a loss's *record*: a flat ``NamedTuple`` of numbers and arrays. The operations below are looked up by the record's
-type when a kernel is compiled, so a loss is one file, a changed hyperparameter recompiles nothing, and compiled code is kept between processes.
+What enters a kernel is a loss's *record*: a flat ``NamedTuple`` of numbers and arrays. The operations below are looked
+up by the record's type when a kernel is compiled, so a loss is one file, a changed hyperparameter recompiles nothing,
+and compiled code is kept between processes.
 
 A loss on rows implements (registered with :func:`implements`)::
 
@@ -11,8 +12,9 @@ A loss on rows implements (registered with :func:`implements`)::
     hessian(loss, user, x, y, scale, rows, coef, w, out)                out[:, :] = its Hessian
     correct(loss, user, x, y, scale, rows, coef, w) -> float            weighted share of rows predicted right
 
-`rows` are indices into the flat arrays `x` (N, p) and `y` (N,), `coef` their weights: a batch and a full expectation are the same call.
-A loss of one margin u = <w, x> implements ``phi(loss, u, y)``, ``dphi``, ``d2phi`` instead (see ``margin.py``) and may add a penalty.
+`rows` are indices into the flat arrays `x` (N, p) and `y` (N,), `coef` their weights: a batch and a full expectation
+are the same call. A loss of one margin u = <w, x> implements ``phi(loss, u, y)``, ``dphi``, ``d2phi`` instead (see
+``margin.py``) and may add a penalty.
 """
 
 from __future__ import annotations

@@ -62,7 +62,13 @@ class LeastSquares(Loss):
         return real_targets(self, fed, dtype)
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         checked_metric(metric, kappa, "labelled")
         m, n = row_moments(fed), fed.n_users
@@ -101,6 +107,8 @@ class LeastSquares(Loss):
             "B": Constant.upper(big, f"||grad f(center)|| + R lmax(S) {where} [E1 1a]"),
             "B_datum": Constant.upper(datum, f"max ||x||(|residual| + R||x||) {where}"),
             "sigma_G": Constant.upper(spread, f"E||gradient||^2 {where} [E1 1d]"),
-            "lip_gradient_z": Constant.upper(np.full(n, lip), f"max(2RX + Y, X/kappa), metric ||x-x'|| + kappa|y-y'| {where} [E5 5f]"),
+            "lip_gradient_z": Constant.upper(
+                np.full(n, lip), f"max(2RX + Y, X/kappa), metric ||x-x'|| + kappa|y-y'| {where} [E5 5f]"
+            ),
             "lip_hessian_z": Constant.exact(np.full(n, 2 * x_max), "2X [E5 5f]"),
         }

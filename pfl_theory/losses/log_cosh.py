@@ -9,11 +9,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import scalar
-from .._vector_math import exp
 from ..constants import Constant
 from ..errors import one_of
 from ..federations.federation import Federation
+from ..kernels.jit import scalar
+from ..kernels.vector_math import exp
 from .certified import by_slope, certified_max
 from .dispatch import implements
 from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, real_targets
@@ -134,7 +134,13 @@ class LogCosh(Loss):
         return real_targets(self, fed, dtype) if self.kind == "regression" else super().targets(fed, dtype)
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         checked_metric(metric, kappa, "labelled")
         return self._location(fed) if self.kind == "location" else self._regression(fed, radius, center, kappa)
@@ -164,7 +170,9 @@ class LogCosh(Loss):
             "lip_hessian_z": Constant.exact(SUP_D3 / c * full, "location family: Lip(Hess phi) [E5]"),
         }
 
-    def _regression(self, fed: Federation, radius: float | None, center: NDArray | None, kappa: float | None) -> dict[str, Constant]:
+    def _regression(
+        self, fed: Federation, radius: float | None, center: NDArray | None, kappa: float | None
+    ) -> dict[str, Constant]:
         m, n, c = row_moments(fed), fed.n_users, self.c
         bounds, exact = np.minimum(m.m1, np.sqrt(m.lmax_s)), True
         for i in range(n):
@@ -180,13 +188,24 @@ class LogCosh(Loss):
             s = reach * x_max / c
             lip = max(1.0, s, s + 1 / (4 * s) if s >= 0.5 else 1.0)
             t = (math.sqrt(1 + 3 * s * s) - 1) / (3 * s) if s > 0 else 0.0
-            gradient = Constant.upper(np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)), "E5 5e, metric ||x-x'|| + kappa|y-y'|")
+            gradient = Constant.upper(
+                np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)),
+                "E5 5e, metric ||x-x'|| + kappa|y-y'|",
+            )
             hessian = Constant.upper(
-                np.full(n, max(2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa))), "E5 5e"
+                np.full(
+                    n,
+                    max(
+                        2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa)
+                    ),
+                ),
+                "E5 5e",
             )
         kind = Constant.exact if exact else Constant.upper
         return {
-            "B": kind(c * bounds, "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [E4 4d]"),
+            "B": kind(
+                c * bounds, "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [E4 4d]"
+            ),
             "L": Constant.upper(m.lmax_s, "lmax(S) [E4 4d]"),
             "rho": Constant.upper(SUP_D3 / c * third_directional(m), "4/(3 sqrt 3) lmax(E||x||xx^T) [E4 4d]"),
             "sigma_G": Constant.upper(c * np.sqrt(m.m2), "E||x||^2 [E4]"),
@@ -199,10 +218,11 @@ class LogCosh(Loss):
 
 
 def _profile_sups(z: NDArray, weights: NDArray) -> tuple[float, float]:
-    """Upper ends of sup_u E sech^2(u - z) and sup_u |E phi'''(u - z)|: a grid value plus Lipschitz constant times half a step.
+    """Upper ends of sup_u E sech^2(u - z) and sup_u |E phi'''(u - z)|: a grid value plus Lipschitz constant times half
+    a step.
 
-    sech^2 has slope at most 4/(3 sqrt 3), phi''' at most 2; outside [min z, max z] both fall off, and are already falling 1 beyond the ends.
-    Cells that may hold the maximum are halved until the margin is below 1e-7.
+    sech^2 has slope at most 4/(3 sqrt 3), phi''' at most 2; outside [min z, max z] both fall off, and are already
+    falling 1 beyond the ends. Cells that may hold the maximum are halved until the margin is below 1e-7.
     """
     low, high = float(z.min()) - 1.0, float(z.max()) + 1.0
 

@@ -9,9 +9,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._vector_math import exp
 from ..constants import Constant
 from ..federations.federation import Federation
+from ..kernels.vector_math import exp
 from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, class_labels
 from .margin import implements_margin, sigmoid
 from .row_moments import ENUMERATION_LIMIT, box_variance, row_moments, signed_sums, third_directional, user_rows
@@ -136,14 +136,22 @@ class Logistic(Loss):
         return class_labels(self, fed, 2).astype(dtype)
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         m, d, n = row_moments(fed), self.dim(fed), fed.n_users
         c = {
             "B": self._gradient_bound(fed, m),
             "L": Constant.exact(m.lmax_s / 4, "lmax(S)/4, attained at w = 0 [E2 2c]"),
             "rho": Constant.upper(third_directional(m) * SUP_D2_SIGMOID, "lmax(E||x||xx^T)/(6 sqrt 3) [E2 2d]"),
-            "sigma_G": Constant.upper(np.sqrt([self._gradient_variance(fed, i) for i in range(n)]), "gradients lie on segments [E2 2f]"),
+            "sigma_G": Constant.upper(
+                np.sqrt([self._gradient_variance(fed, i) for i in range(n)]), "gradients lie on segments [E2 2f]"
+            ),
             "sigma_H": Constant.upper(np.sqrt(m.m4) / 4, "E||x||^4/16 [E2 2f]"),
             "B_datum": Constant.exact(m.radius, "max ||x||, not attained [E2 2a, one datum]"),
             "L_datum": Constant.exact(m.radius**2 / 4, "max ||x||^2/4 [E2 2c, one datum]"),
@@ -162,7 +170,9 @@ class Logistic(Loss):
                     c[name] = Constant.none(n, "the l2 term grows linearly; give radius= for a ball of w")
                 else:
                     c[name] = c[name].plus(
-                        self.l2 * (radius + float(np.linalg.norm(ball_center(d, center)))), f"l2 on the ball of radius {radius:g}", "upper"
+                        self.l2 * (radius + float(np.linalg.norm(ball_center(d, center)))),
+                        f"l2 on the ball of radius {radius:g}",
+                        "upper",
                     )
         c |= self._data_constants(fed, m.radius, radius, center, metric, kappa)
         return c
@@ -190,7 +200,13 @@ class Logistic(Loss):
         return box_variance(np.zeros_like(x), -(2.0 * y - 1)[:, None] * x, pi)
 
     def _data_constants(
-        self, fed: Federation, size: NDArray, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None
+        self,
+        fed: Federation,
+        size: NDArray,
+        radius: float | None,
+        center: NDArray | None,
+        metric: str | None,
+        kappa: float | None,
     ) -> dict[str, Constant]:
         metric = checked_metric(metric, kappa, "labelled")
         n, x_max = fed.n_users, float(size.max())
@@ -203,34 +219,45 @@ class Logistic(Loss):
         if fed.n_features == 1 and not (self.l2 or self.nonconvex):
             hessian = Constant.exact(np.full(n, x_max / 2), "one feature, every w: X/2 [E5 5b]")
             gradient = (
-                none if grad_jump is None else Constant.upper(np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [E5 5a, 5b]")
+                none
+                if grad_jump is None
+                else Constant.upper(np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [E5 5a, 5b]")
             )
             return {"lip_gradient_z": gradient, "lip_hessian_z": hessian}
         if radius is None:
-            return {"lip_gradient_z": none, "lip_hessian_z": Constant.none(n, "features move: give radius= for a ball of w")}
+            return {
+                "lip_gradient_z": none,
+                "lip_hessian_z": Constant.none(n, "features move: give radius= for a ball of w"),
+            }
         s = (radius + float(np.linalg.norm(ball_center(fed.n_features, center)))) * x_max
         gradient = (
             none
             if grad_jump is None
-            else Constant.upper(np.full(n, max(feature_lipschitz(s), grad_jump)), f"max(L_x, X/kappa), ball of radius {radius:g} [E5 5a, 5c]")
+            else Constant.upper(
+                np.full(n, max(feature_lipschitz(s), grad_jump)),
+                f"max(L_x, X/kappa), ball of radius {radius:g} [E5 5a, 5c]",
+            )
         )
         return {
             "lip_gradient_z": gradient,
             "lip_hessian_z": Constant.upper(
-                np.full(n, x_max * (0.5 + s * SUP_D2_SIGMOID)), f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [D6.3]"
+                np.full(n, x_max * (0.5 + s * SUP_D2_SIGMOID)),
+                f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [D6.3]",
             ),
         }
 
 
 def feature_lipschitz(s: float) -> float:
-    """Lipschitz constant of x -> gradient on ||w|| ||x|| <= s [E5 5c], maximised over |u| <= s and rounded up by 1e-6 relative.
+    """Lipschitz constant of x -> gradient on ||w|| ||x|| <= s [E5 5c], maximised over |u| <= s and rounded up by 1e-6
+    relative.
 
     Examples
     --------
     >>> round(feature_lipschitz(4.0), 4)
     1.3094
     """
-    # the maximum lies at u >= 0, where what stands under the root is at least 1; the grid misses it by less than the margin added (docs/theory.md)
+    # the maximum lies at u >= 0, where what stands under the root is at least 1; the grid misses it by less than the
+    # margin added (docs/theory.md)
     u = np.linspace(0.0, s, 100_001)
     e = np.exp(-u)
     a, b = 1 / (1 + e), e / (1 + e) ** 2

@@ -16,8 +16,8 @@ from ..federations.federation import Federation
 class Loss(ABC):
     """A loss l(w; z), z = (x, y): hyperparameters, a record for the kernels, and the formulas of its constants.
 
-    Subclasses are frozen dataclasses. The expectation over a user's rows is f_i; points are flat, w = W.ravel() row-major; features carry
-    no intercept of their own (append a column of ones).
+    Subclasses are frozen dataclasses. The expectation over a user's rows is f_i; points are flat, w = W.ravel()
+    row-major; features carry no intercept of their own (append a column of ones).
     """
 
     classifies: ClassVar[bool] = False
@@ -43,14 +43,21 @@ class Loss(ABC):
 
     @abstractmethod
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         """B, L, rho, sigma_G, sigma_H per user; B_datum, L_datum per datum; lip_gradient_z, lip_hessian_z.
 
         Parameters
         ----------
         radius, center : float and (d,), optional
-            Constants on the ball ||w - center|| <= radius (center 0 when absent) where they do not exist on the whole space.
+            Constants on the ball ||w - center|| <= radius (center 0 when absent) where they do not exist on the whole
+            space.
         metric, kappa : {"euclidean", "labelled"} and float, optional
             Metric d_Z of data: ||x - x'||, or ||x - x'|| + kappa [y != y'].
         """
@@ -64,7 +71,9 @@ class Loss(ABC):
         return None
 
     def poolable(self) -> bool:
-        """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their own)."""
+        """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their
+        own).
+        """
         return True
 
     def span_l2(self) -> float:
@@ -89,7 +98,8 @@ def class_labels(loss: Loss, fed: Federation, n_classes: int) -> NDArray:
     if len(wrong):
         require(
             False,
-            f"{loss.name}: label {y[wrong[0]]} of user {int(fed.owner[wrong[0]])} is outside the classes 0 to {n_classes - 1}; renumber the labels",
+            f"{loss.name}: label {y[wrong[0]]} of user {int(fed.owner[wrong[0]])} is outside the classes 0 to "
+            f"{n_classes - 1}; renumber the labels",
         )
     return whole
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._jit import helper, scalar
-from .._simd import WIDTH, four_dots, weighted_rows
-from .._vector_math import exp, fma
+from ..kernels.jit import helper, scalar
+from ..kernels.simd import WIDTH, four_dots, weighted_rows
+from ..kernels.vector_math import exp, fma
 from .dispatch import add_penalty_gradient, add_penalty_hessian, add_penalty_hvp, d2phi, dphi, implements, penalty, phi
 
 

@@ -1,6 +1,7 @@
 """Noise of functions that are not given by rows: any sampler, or finitely many data, whose batches can be enumerated.
 
-Finite noise in one variable is l(w; z) = f(w) + sum_k c_{z,k} S_k(w): the variances of Assumption 4 are exact, or proved.
+Finite noise in one variable is l(w; z) = f(w) + sum_k c_{z,k} S_k(w): the variances of Assumption 4 are exact, or
+proved.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class Sine:
 
 @dataclass(frozen=True)
 class Bump:
-    """S'(w) = (1 - ((w - center)/radius)^2)^3 inside the radius, 0 outside: twice differentiable noise of bounded support."""
+    """S'(w) = (1 - ((w - center)/radius)^2)^3 inside the radius, 0 outside: twice differentiable noise of bounded
+    support.
+    """
 
     center: float
     radius: float
@@ -89,7 +92,9 @@ class Bump:
 
     @property
     def suprema(self) -> tuple[float, float, float]:
-        """Suprema of |S'|: 1; of |S''|: 96/(25 sqrt 5)/radius, at t = 1/sqrt 5, rounded up; of the next derivative: 6/radius^2, at 0."""
+        """Suprema of |S'|: 1; of |S''|: 96/(25 sqrt 5)/radius, at t = 1/sqrt 5, rounded up; of the next derivative:
+        6/radius^2, at 0.
+        """
         return 1.0, 1.7174 / self.radius, 6.0 / self.radius**2
 
 
@@ -122,13 +127,22 @@ class FiniteNoise:
 
     def __post_init__(self) -> None:
         c = np.asarray(self.coefficients, dtype=np.float64)
-        require(c.ndim == 2 and c.shape[1] == len(self.shapes), f"FiniteNoise: coefficients {c.shape} for {len(self.shapes)} shapes; give (m, k)")
+        require(
+            c.ndim == 2 and c.shape[1] == len(self.shapes),
+            f"FiniteNoise: coefficients {c.shape} for {len(self.shapes)} shapes; give (m, k)",
+        )
         m = len(c)
         p = np.full(m, 1.0 / m) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
-        require(p.shape == (m,) and bool((p > 0).all()) and abs(p.sum() - 1) < 1e-9, "FiniteNoise: weights must be m positive numbers that sum to 1")
+        require(
+            p.shape == (m,) and bool((p > 0).all()) and abs(p.sum() - 1) < 1e-9,
+            "FiniteNoise: weights must be m positive numbers that sum to 1",
+        )
         require(bool(np.isfinite(c).all()), "FiniteNoise: coefficients contain NaN or infinity")
         mean = np.abs(p @ c)
-        require(bool((mean <= 1e-12 * (1e-300 + np.abs(c).max(0))).all()), f"FiniteNoise: coefficients have mean {mean.max():.3g}; it must be zero")
+        require(
+            bool((mean <= 1e-12 * (1e-300 + np.abs(c).max(0))).all()),
+            f"FiniteNoise: coefficients have mean {mean.max():.3g}; it must be zero",
+        )
         object.__setattr__(self, "coefficients", c)
         object.__setattr__(self, "weights", p)
 
@@ -157,7 +171,9 @@ class FiniteNoise:
 
     @property
     def sigma_H(self) -> float:  # noqa: N802 - the paper's symbol
-        """sup_w of the standard deviation of a datum's second derivative: exact for one shape but `Bump`, else a bound."""
+        """sup_w of the standard deviation of a datum's second derivative: exact for one shape but `Bump`, else a
+        bound.
+        """
         return self._deviation(1)
 
     def largest(self, which: int) -> float:
@@ -166,7 +182,8 @@ class FiniteNoise:
         return float((np.abs(self.coefficients) @ top).max())
 
     def batch(self, size: int, *, replace: bool = True) -> FiniteNoise:
-        """The law of a batch's mean: finitely many values again, one a multiset (or a subset, without replacement) of the data.
+        """The law of a batch's mean: finitely many values again, one a multiset (or a subset, without replacement) of
+        the data.
 
         Examples
         --------
@@ -175,12 +192,18 @@ class FiniteNoise:
         """
         m = len(self.coefficients)
         if not replace:
-            require(self.is_uniform and size <= m, f"a batch of {size} without replacement needs at least {size} equally likely data; there are {m}")
+            require(
+                self.is_uniform and size <= m,
+                f"a batch of {size} without replacement needs at least {size} equally likely data; there are {m}",
+            )
             chosen = np.array(list(itertools.combinations(range(m), size)))
             means, p = self.coefficients[chosen].mean(1), np.full(len(chosen), 1.0 / len(chosen))
         else:
             count = math.comb(m + size - 1, size)
-            require(count <= MOST_BATCHES, f"a batch of {size} from {m} data has {count} values; at most {MOST_BATCHES} are enumerated")
+            require(
+                count <= MOST_BATCHES,
+                f"a batch of {size} from {m} data has {count} values; at most {MOST_BATCHES} are enumerated",
+            )
             chosen = np.array(list(itertools.combinations_with_replacement(range(m), size)))
             counts = np.stack([(chosen == z).sum(1) for z in range(m)], axis=1)
             ways = np.array([math.factorial(size) / math.prod(math.factorial(int(c)) for c in row) for row in counts])

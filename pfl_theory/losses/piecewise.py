@@ -1,7 +1,8 @@
 """Functions of one variable with a piecewise linear second derivative, one per user: the witnesses of the lemmas.
 
-Everything about them is exact: L = max |h_k|, rho = the largest slope, B = max |f'| over nodes and zeros of f'', and the smoothness of
-F(w) = f(w - alpha f'(w)), whose second derivative is a polynomial of degree four between finitely many breakpoints.
+Everything about them is exact: L = max |h_k|, rho = the largest slope, B = max |f'| over nodes and zeros of f'', and
+the smoothness of F(w) = f(w - alpha f'(w)), whose second derivative is a polynomial of degree four between finitely
+many breakpoints.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ..errors import require
 from .noise import FiniteNoise
 
 UNIT = 2.0**-53
-OPERATIONS = 1024  # roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
+# roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
+OPERATIONS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,19 @@ class Curve:
 
     def __post_init__(self) -> None:
         x, h = np.asarray(self.x, dtype=np.float64), np.asarray(self.h, dtype=np.float64)
-        require(x.ndim == 1 and x.shape == h.shape and len(x) >= 2, f"Piecewise: nodes x {x.shape} and h {h.shape}; give two or more of each")
-        require(bool(np.isfinite(x).all() and np.isfinite(h).all() and np.isfinite(self.slope)), "Piecewise: nodes or slope contain NaN or infinity")
+        require(
+            x.ndim == 1 and x.shape == h.shape and len(x) >= 2,
+            f"Piecewise: nodes x {x.shape} and h {h.shape}; give two or more of each",
+        )
+        require(
+            bool(np.isfinite(x).all() and np.isfinite(h).all() and np.isfinite(self.slope)),
+            "Piecewise: nodes or slope contain NaN or infinity",
+        )
         require(bool((np.diff(x) > 0).all()), "Piecewise: the nodes x must increase strictly")
         require(
             h[0] == 0 and h[-1] == 0,
-            f"Piecewise: f'' is {h[0]:g} at the first node and {h[-1]:g} at the last; both must be 0 (add a node that comes down)",
+            f"Piecewise: f'' is {h[0]:g} at the first node and {h[-1]:g} at the last; both must be 0 (add a node "
+            "that comes down)",
         )
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "h", h)
@@ -140,13 +149,16 @@ class Curve:
         sm = (self.h[m + 1] - self.h[m]) / (self.x[m + 1] - self.x[m])
         into = polynomial.polysub(adapted, [self.x[m]])
         second = polynomial.polyadd([self.h[m]], sm * into)
-        first: NDArray = polynomial.polyadd(polynomial.polyadd([self._gradient[m]], self.h[m] * into), sm / 2 * polynomial.polymul(into, into))  # type: ignore[attr-defined]
+        first: NDArray = polynomial.polyadd(
+            polynomial.polyadd([self._gradient[m]], self.h[m] * into), sm / 2 * polynomial.polymul(into, into)
+        )  # type: ignore[attr-defined]
         return here, second, first, slope
 
     def meta_smoothness(self, alpha: float) -> tuple[float, float]:
         """sup_w |F''(w)| over the whole line and a bound of its rounding error.
 
-        F''(w) = (1 - alpha f''(w))^2 f''(w~) - alpha f'''(w) f'(w~), a polynomial of degree at most four between breakpoints.
+        F''(w) = (1 - alpha f''(w))^2 f''(w~) - alpha f'''(w) f'(w~), a polynomial of degree at most four between
+        breakpoints.
         """
         cuts = self.meta_breakpoints(alpha)
         best = 0.0
@@ -154,7 +166,9 @@ class Curve:
             middle = (low + high) / 2
             here, second, first, slope = self._f_polynomials(middle, alpha)
             shrink = polynomial.polysub([1.0], alpha * here)
-            curve = polynomial.polysub(polynomial.polymul(polynomial.polymul(shrink, shrink), second), alpha * slope * first)
+            curve = polynomial.polysub(
+                polynomial.polymul(polynomial.polymul(shrink, shrink), second), alpha * slope * first
+            )
             half = (high - low) / 2
             candidates = [-half, half]
             derivative = polynomial.polyder(curve)
@@ -162,13 +176,19 @@ class Curve:
                 derivative = derivative[:-1]
             if len(derivative) > 1:
                 roots = polynomial.polyroots(derivative)
-                candidates += [float(r.real) for r in roots if abs(r.imag) <= 1e-6 * (1 + abs(r)) and abs(r.real) < half]
+                candidates += [
+                    float(r.real) for r in roots if abs(r.imag) <= 1e-6 * (1 + abs(r)) and abs(r.real) < half
+                ]
             best = max(best, float(np.abs(polynomial.polyval(np.array(candidates), curve)).max()))
         top, rho = self.curvature, self.third
         steep = self.steepest + self.variation  # |f'| and what stands in its running sums
         reach = float(np.abs(cuts).max()) + alpha * steep  # |w| and |w~| at most
         # one rounding moves w~ by u * reach, and with it f''(w~) by rho u reach and f'(w~) by L u reach
-        rounding = (OPERATIONS + 8 * len(self.x)) * UNIT * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
+        rounding = (
+            (OPERATIONS + 8 * len(self.x))
+            * UNIT
+            * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
+        )
         return best, rounding
 
 
@@ -201,8 +221,12 @@ class Piecewise:
         if self.noise is None:
             sigma_g = sigma_h = Constant.exact(np.zeros(len(curves)), "no data, no noise")
         else:
-            sigma_g = Constant.upper(np.full(len(curves), self.noise.sigma_G), "covariance of the data, largest slopes of their shapes")
-            sigma_h = Constant.upper(np.full(len(curves), self.noise.sigma_H), "covariance of the data, largest curvatures of their shapes")
+            sigma_g = Constant.upper(
+                np.full(len(curves), self.noise.sigma_G), "covariance of the data, largest slopes of their shapes"
+            )
+            sigma_h = Constant.upper(
+                np.full(len(curves), self.noise.sigma_H), "covariance of the data, largest curvatures of their shapes"
+            )
         return {
             "value": lambda w: each("value", w),
             "gradient": lambda w: each("gradient", w)[:, None],

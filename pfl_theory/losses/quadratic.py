@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import helper
 from ..constants import Constant
 from ..errors import require
 from ..federations.federation import Federation
+from ..kernels.jit import helper
 from .dispatch import implements
 from .loss import Loss, ball_center, checked_metric
 from .row_moments import user_rows
@@ -137,16 +137,25 @@ class Quadratic(Loss):
         return np.broadcast_to(a, (n_users, dim, dim))
 
     def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray]:
-        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b], and its rounding error."""
+        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b], and its
+        rounding error.
+        """
         d = self.dim(fed)
         eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, d))
         top = np.abs(eigenvalues).max(1)
-        # an eigenvalue is off by some d roundings of the largest; the derivative of a (1 - alpha a)^2 is at most (1 + alpha L)(1 + 3 alpha L)
+        # an eigenvalue is off by some d roundings of the largest; the derivative of a (1 - alpha a)^2 is at most (1 +
+        # alpha L)(1 + 3 alpha L)
         error = 64 * d * np.finfo(np.float64).eps * top * (1 + alpha * top) * (1 + 3 * alpha * top)
         return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1)), error
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         checked_metric(metric, kappa, "labelled")
         n, d = fed.n_users, self.dim(fed)
@@ -165,8 +174,12 @@ class Quadratic(Loss):
             {"B": Constant.none(n, grows), "B_datum": Constant.none(n, grows)}
             if radius is None
             else {
-                "B": Constant.upper(away + radius * norm, f"||A(center - mean)|| + R||A|| on the ball of radius {radius:g} [E1 1a]"),
-                "B_datum": Constant.upper(datum + radius * norm, f"the same with the farthest point, radius {radius:g}"),
+                "B": Constant.upper(
+                    away + radius * norm, f"||A(center - mean)|| + R||A|| on the ball of radius {radius:g} [E1 1a]"
+                ),
+                "B_datum": Constant.upper(
+                    datum + radius * norm, f"the same with the farthest point, radius {radius:g}"
+                ),
             }
         )
         if not norm.any():

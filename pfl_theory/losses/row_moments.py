@@ -16,8 +16,8 @@ ENUMERATION_LIMIT = 12  # 2^12 sign patterns times a row product: a millisecond
 class RowMoments(NamedTuple):
     """Per user, shape (n_users,); weighted means over rows x of the user with positive weight.
 
-    `lmax_s` = largest eigenvalue of S = E x x^T, `m1`, `m2`, `m3`, `m4` = E||x||^k, `lmax_s3` = largest eigenvalue of E ||x|| x x^T,
-    `radius` = max ||x||, `frobenius_s` = ||S||_F, `size` = number of rows.
+    `lmax_s` = largest eigenvalue of S = E x x^T, `m1`, `m2`, `m3`, `m4` = E||x||^k, `lmax_s3` = largest eigenvalue of E
+    ||x|| x x^T, `radius` = max ||x||, `frobenius_s` = ||S||_F, `size` = number of rows.
     """
 
     lmax_s: NDArray
@@ -41,8 +41,8 @@ def user_rows(fed: Federation, i: int) -> tuple[NDArray, NDArray, NDArray | None
 def largest_eigenvalue(x: NDArray, weights: NDArray) -> tuple[float, float]:
     """Largest eigenvalue and Frobenius norm of sum_j weights_j x_j x_j^T, on the smaller of the two Gram matrices.
 
-    A large matrix gets a Lanczos value, raised by 1e-10 relative and certified from above by a Cholesky factorisation: it is then an
-    upper bound that is off by no more than that. If the certificate fails, all eigenvalues are computed.
+    A large matrix gets a Lanczos value, raised by 1e-10 relative and certified from above by a Cholesky factorisation:
+    it is then an upper bound that is off by no more than that. If the certificate fails, all eigenvalues are computed.
     """
     root = np.sqrt(weights)[:, None] * x
     gram = root @ root.T if len(root) < root.shape[1] else root.T @ root
@@ -54,7 +54,9 @@ def largest_eigenvalue(x: NDArray, weights: NDArray) -> tuple[float, float]:
         try:
             top = float(eigsh(gram, k=1, v0=np.ones(k), return_eigenvectors=False)[0]) * (1 + 1e-10)
             cholesky(top * np.eye(k) - gram, lower=True, check_finite=False)
-            return top * (1 + 1.01 * k * (k + 2) * 2.0**-53), float(np.linalg.norm(gram))  # what the factorisation's own rounding may hide
+            return top * (1 + 1.01 * k * (k + 2) * 2.0**-53), float(
+                np.linalg.norm(gram)
+            )  # what the factorisation's own rounding may hide
         except (LinAlgError, ArpackError):
             pass
     return max(float(np.linalg.eigvalsh(gram)[-1]), 0.0), float(np.linalg.norm(gram))
@@ -68,12 +70,16 @@ def row_moments(fed: Federation) -> RowMoments:
         r = np.sqrt(np.einsum("ij,ij->i", x, x))
         top, frobenius = largest_eigenvalue(x, pi)
         top3, _ = largest_eigenvalue(x, pi * r)
-        columns.append((top, pi @ r, pi @ r**2, pi @ r**3, pi @ r**4, min(top3, float(pi @ r**3)), r.max(), frobenius, len(x)))
+        columns.append(
+            (top, pi @ r, pi @ r**2, pi @ r**3, pi @ r**4, min(top3, float(pi @ r**3)), r.max(), frobenius, len(x))
+        )
     return RowMoments(*(np.array(c, dtype=np.float64) for c in zip(*columns, strict=True)))
 
 
 def third_directional(m: RowMoments) -> NDArray:
-    """Upper bound of T3 = sup_v E|<x, v>|^3: the largest eigenvalue of E ||x|| x x^T (itself at most min(m3, radius * lmax_s))."""
+    """Upper bound of T3 = sup_v E|<x, v>|^3: the largest eigenvalue of E ||x|| x x^T (itself at most min(m3, radius *
+    lmax_s)).
+    """
     return np.minimum(m.lmax_s3, np.minimum(m.m3, m.radius * m.lmax_s))
 
 
@@ -86,9 +92,11 @@ def signed_sums(parts: NDArray, low: float, high: float) -> float:
 
 
 def box_variance(segments_from: NDArray, segments_to: NDArray, weights: NDArray) -> float:
-    """Bound of E||g - E g||^2 where g_j lies on the segment from_j .. to_j: min over c on a line of E max(||from - c||^2, ||to - c||^2).
+    """Bound of E||g - E g||^2 where g_j lies on the segment from_j .. to_j: min over c on a line of E max(||from -
+    c||^2, ||to - c||^2).
 
-    Any c is allowed (a convex function on a segment is largest at an end); the line runs from 0 through the mean of the midpoints.
+    Any c is allowed (a convex function on a segment is largest at an end); the line runs from 0 through the mean of the
+    midpoints.
     """
     mid = weights @ ((segments_from + segments_to) / 2)
     best = np.inf

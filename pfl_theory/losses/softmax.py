@@ -10,10 +10,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import helper
 from ..constants import Constant
 from ..errors import require
 from ..federations.federation import Federation
+from ..kernels.jit import helper
 from .dispatch import implements
 from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, class_labels
 from .row_moments import RowMoments, row_moments, third_directional, user_rows
@@ -181,7 +181,8 @@ class Softmax(Loss):
 
     def __post_init__(self) -> None:
         require(
-            isinstance(self.n_classes, (int, np.integer)) and self.n_classes >= 2, f"Softmax: n_classes = {self.n_classes}; must be an integer >= 2"
+            isinstance(self.n_classes, (int, np.integer)) and self.n_classes >= 2,
+            f"Softmax: n_classes = {self.n_classes}; must be an integer >= 2",
         )
         checked_hyperparameter("Softmax", "l2", self.l2)
 
@@ -195,16 +196,26 @@ class Softmax(Loss):
         return class_labels(self, fed, int(self.n_classes))
 
     def constants(
-        self, fed: Federation, *, radius: float | None = None, center: NDArray | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        fed: Federation,
+        *,
+        radius: float | None = None,
+        center: NDArray | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         m, n = row_moments(fed), fed.n_users
         two = self.n_classes == 2
-        # C >= 3: the sup needs a direction in which every feature vector is positive; nonnegative nonzero features have one
+        # C >= 3: the sup needs a direction in which every feature vector is positive; nonnegative nonzero features have
+        # one
         positive = all(bool(((r := user_rows(fed, i)[0]) >= 0).all() and (r.sum(1) > 0).all()) for i in range(n))
         known = Constant.exact if two or positive else Constant.upper
         c = {
             "B": self._gradient_bound(fed, m),
-            "L": known(m.lmax_s / 2, "lmax(S)/2" + (", attained at W = 0" if two else ", a supremum" if positive else "") + " [E3 3d]"),
+            "L": known(
+                m.lmax_s / 2,
+                "lmax(S)/2" + (", attained at W = 0" if two else ", a supremum" if positive else "") + " [E3 3d]",
+            ),
             "rho": Constant.upper(C3 * third_directional(m), "(sqrt 6/9) lmax(E||x||xx^T) [E3 3e]"),
             "sigma_G": Constant.upper(np.sqrt(2 * m.m2), "2 E||x||^2 [E3 3f]"),
             "sigma_H": Constant.upper(np.sqrt(m.m4) / 2, "E||x||^4/4 [E3 3f]"),
@@ -241,7 +252,13 @@ class Softmax(Loss):
         return Constant.upper(values, "sqrt 2 min(E||x||, sqrt lmax S) [E3 3c]")
 
     def _data_constants(
-        self, fed: Federation, x_max: float, radius: float | None, center: NDArray | None, metric: str | None, kappa: float | None
+        self,
+        fed: Federation,
+        x_max: float,
+        radius: float | None,
+        center: NDArray | None,
+        metric: str | None,
+        kappa: float | None,
     ) -> dict[str, Constant]:
         metric = checked_metric(metric, kappa, "labelled")
         n = fed.n_users
@@ -251,12 +268,17 @@ class Softmax(Loss):
         reach = radius + float(np.linalg.norm(ball_center(self.dim(fed), center)))
         where = f"ball of radius {radius:g} [E5 5g]"
         if metric == "euclidean" or kappa is None:
-            gradient = Constant.none(n, "labels move the gradient but not ||x - x'||; use metric='labelled' with kappa=")
+            gradient = Constant.none(
+                n, "labels move the gradient but not ||x - x'||; use metric='labelled' with kappa="
+            )
         else:
             gradient = Constant.upper(
-                np.full(n, max(math.sqrt(2) + reach * x_max / 2, math.sqrt(2) * x_max / kappa)), f"max(sqrt 2 + RX/2, sqrt 2 X/kappa), {where}"
+                np.full(n, max(math.sqrt(2) + reach * x_max / 2, math.sqrt(2) * x_max / kappa)),
+                f"max(sqrt 2 + RX/2, sqrt 2 X/kappa), {where}",
             )
         return {
             "lip_gradient_z": gradient,
-            "lip_hessian_z": Constant.upper(np.full(n, x_max + C3 * reach * x_max**2), f"X + (sqrt 6/9) R X^2, {where}"),
+            "lip_hessian_z": Constant.upper(
+                np.full(n, x_max + C3 * reach * x_max**2), f"X + (sqrt 6/9) R X^2, {where}"
+            ),
         }

@@ -31,11 +31,18 @@ class FunctionOracle:
         meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
         origin: Any = None,
     ) -> None:
-        require(int(n_users) == n_users and n_users >= 1, f"from_functions: n_users = {n_users}; must be an integer >= 1")
+        require(
+            int(n_users) == n_users and n_users >= 1, f"from_functions: n_users = {n_users}; must be an integer >= 1"
+        )
         require(int(dim) == dim and dim >= 1, f"from_functions: dim = {dim}; must be an integer >= 1")
         self.n_users, self.dim, self.dtype = int(n_users), int(dim), np.dtype(np.float64)
         self._value, self._gradient, self._hvp, self._hessian = value, gradient, hvp, hessian
-        self.noise, self._constants, self._meta_smoothness, self.origin = noise, dict(constants or {}), meta_smoothness, origin
+        self.noise, self._constants, self._meta_smoothness, self.origin = (
+            noise,
+            dict(constants or {}),
+            meta_smoothness,
+            origin,
+        )
         self.exact_only = ""  # why batches cannot be drawn, where they cannot
         self.has_hvp, self.has_hessian = hvp is not None or hessian is not None, hessian is not None or hvp is not None
 
@@ -57,7 +64,10 @@ class FunctionOracle:
         if self._hvp is not None:
             return self._checked(self._hvp(self._points(w), self._points(v)), (self.n_users, self.dim), "hvp")
         if self._hessian is None:
-            raise InputError("from_functions: no hvp and no hessian were given; give hvp=, or use the first-order or Hessian-free variant")
+            raise InputError(
+                "from_functions: no hvp and no hessian were given; give hvp=, or use the first-order or "
+                "Hessian-free variant"
+            )
         return np.asarray(np.einsum("nij,nj->ni", self.hessian(w), self._points(v)))
 
     def hessian(self, w: NDArray) -> NDArray:

@@ -19,7 +19,8 @@ TOGETHER = 2**21  # numbers of gradients of single data held at once: 16 MB
 
 @dataclass(frozen=True)
 class AlongRun:
-    """gamma at the points of a run. A plain record and no :class:`~pfl_theory.Constant`: it says nothing of other points and enters no claim.
+    """gamma at the points of a run. A plain record and no :class:`~pfl_theory.Constant`: it says nothing of other
+    points and enters no claim.
 
     Attributes
     ----------
@@ -35,7 +36,9 @@ class AlongRun:
 
     def maxima(self) -> dict[str, float]:
         """Largest value of each over the points."""
-        return {name: float(v.max()) for name in ("gamma_G", "gamma_H", "gamma_F") if (v := getattr(self, name)) is not None}
+        return {
+            name: float(v.max()) for name in ("gamma_G", "gamma_H", "gamma_F") if (v := getattr(self, name)) is not None
+        }
 
 
 def gamma_along_run(problem: Problem, points: ArrayLike, alpha: float | None = None) -> AlongRun:
@@ -79,7 +82,8 @@ def gamma_along_run(problem: Problem, points: ArrayLike, alpha: float | None = N
 
 @dataclass(frozen=True)
 class Debiased:
-    """gamma_G(w)^2 of the users' laws, estimated from samples of them. All numbers are squares, in the units of gamma_G^2.
+    """gamma_G(w)^2 of the users' laws, estimated from samples of them. All numbers are squares, in the units of
+    gamma_G^2.
 
     Attributes
     ----------
@@ -130,11 +134,12 @@ def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> 
 
     Notes
     -----
-    The users are fixed, their rows random and independent. The estimate is a U-statistic; its variance is the smaller of the leave-one-row-out
-    jackknife and of the linear part alone (they agree as the m_i grow). The interval keeps the ratio of variance to plug-in and not the
-    variance itself, for a square has a variance that grows with it: all t with (plug_in - s)^2 <= z^2 (variance/plug_in) s, s = t + floor.
-    It is asymptotic in the m_i, and conservative near gamma_G = 0 (docs/theory.md); users with fewer than ten rows are too few for its level.
-    One gradient a row is computed; memory stays at blocks of 16 MB of them.
+    The users are fixed, their rows random and independent. The estimate is a U-statistic; its variance is the smaller
+    of the leave-one-row-out jackknife and of the linear part alone (they agree as the m_i grow). The interval keeps the
+    ratio of variance to plug-in and not the variance itself, for a square has a variance that grows with it: all t with
+    (plug_in - s)^2 <= z^2 (variance/plug_in) s, s = t + floor. It is asymptotic in the m_i, and conservative near
+    gamma_G = 0 (docs/theory.md); users with fewer than ten rows are too few for its level. One gradient a row is
+    computed; memory stays at blocks of 16 MB of them.
 
     Examples
     --------
@@ -149,11 +154,22 @@ def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> 
     point = np.asarray(w, dtype=np.float64)
     require(point.shape == (problem.dim,), f"w has shape {point.shape}; give one common point, ({problem.dim},)")
     require(0 < level < 1, f"level = {level}; must be between 0 and 1")
-    require(fed.law == "sample", "debiased_gamma_G: the rows are the users' laws (law='exact') and carry no noise of sampling; use problem.gamma_G")
-    require(oracle.uniform, "debiased_gamma_G: rows of one user have different weights; it needs plain samples with uniform weights")
+    require(
+        fed.law == "sample",
+        "debiased_gamma_G: the rows are the users' laws (law='exact') and carry no noise of sampling; use "
+        "problem.gamma_G",
+    )
+    require(
+        oracle.uniform,
+        "debiased_gamma_G: rows of one user have different weights; it needs plain samples with uniform weights",
+    )
     few = int(np.argmin(fed.sizes))
-    require(int(fed.sizes[few]) >= 2, f"debiased_gamma_G: user {few} has one row; a variance needs two, drop such users")
-    require(loss.poolable(), f"debiased_gamma_G: users have a {loss.name} of their own; it needs one loss for all users")
+    require(
+        int(fed.sizes[few]) >= 2, f"debiased_gamma_G: user {few} has one row; a variance needs two, drop such users"
+    )
+    require(
+        loss.poolable(), f"debiased_gamma_G: users have a {loss.name} of their own; it needs one loss for all users"
+    )
 
     n = fed.n_users
     means = problem.gradient(point).astype(np.float64)
@@ -172,18 +188,26 @@ def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> 
     z = float(ndtri((1 + level) / 2))
     ratio = variance / plug_in if plug_in > 0 else 0.0  # bounded: linear is a quadratic form in `away`
     middle, half = plug_in + z**2 * ratio / 2, z * math.sqrt(ratio * plug_in + (z * ratio / 2) ** 2)
-    return Debiased(plug_in, floor, plug_in - floor, math.sqrt(variance), middle - half - floor, middle + half - floor, level)
+    return Debiased(
+        plug_in, floor, plug_in - floor, math.sqrt(variance), middle - half - floor, middle + half - floor, level
+    )
 
 
-def _moments_of_rows(problem: Problem, i: int, w: NDArray, mean: NDArray, direction: NDArray) -> tuple[NDArray, NDArray]:
-    """||e||^2 and <e, direction> for e = gradient of a row of user i minus the user's mean, shapes (m_i,); rows as users, block by block."""
+def _moments_of_rows(
+    problem: Problem, i: int, w: NDArray, mean: NDArray, direction: NDArray
+) -> tuple[NDArray, NDArray]:
+    """||e||^2 and <e, direction> for e = gradient of a row of user i minus the user's mean, shapes (m_i,); rows as
+    users, block by block.
+    """
     fed = problem.federation
     first, last, size = int(fed.offsets[i]), int(fed.offsets[i + 1]), max(1, TOGETHER // problem.dim)
     square, along = np.empty(last - first), np.empty(last - first)
     for start in range(first, last, size):
         rows = slice(start, min(start + size, last))
         count, here = rows.stop - start, slice(start - first, rows.stop - first)
-        single = Federation(fed.x[rows], None if fed.y is None else fed.y[rows], np.ones(count), np.arange(count + 1), scale=fed.scale)
+        single = Federation(
+            fed.x[rows], None if fed.y is None else fed.y[rows], np.ones(count), np.arange(count + 1), scale=fed.scale
+        )
         e = Problem(problem.loss, single, problem.oracle.dtype).gradient(w) - mean
         square[here], along[here] = np.einsum("jd,jd->j", e, e), e @ direction
     return square, along

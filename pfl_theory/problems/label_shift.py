@@ -22,8 +22,8 @@ def class_gradients(problem: Problem, w: ArrayLike) -> NDArray:
     Returns
     -------
     ndarray, shape (C, d)
-        G_y = E grad l(w; z) given label y under the mixture of all users: under pure label shift the class's own. Classes in the order of
-        :func:`~pfl_theory.federations.by_class`.
+        G_y = E grad l(w; z) given label y under the mixture of all users: under pure label shift the class's own.
+        Classes in the order of :func:`~pfl_theory.federations.by_class`.
 
     Examples
     --------
@@ -35,15 +35,20 @@ def class_gradients(problem: Problem, w: ArrayLike) -> NDArray:
     fed = problem.federation
     point = np.asarray(w, dtype=np.float64)
     require(point.shape == (problem.dim,), f"w has shape {point.shape}; give one common point, ({problem.dim},)")
-    require(problem.loss.poolable(), f"class_gradients: users have a {problem.loss.name} of their own; it needs one loss for all users")
+    require(
+        problem.loss.poolable(),
+        f"class_gradients: users have a {problem.loss.name} of their own; it needs one loss for all users",
+    )
     classes, _ = by_class(fed)
     return Problem(problem.loss, classes, problem.oracle.dtype).gradient(point)
 
 
 def gamma_G_by_label_shift(class_gradients: ArrayLike, label_laws: ArrayLike) -> float:  # noqa: N802 - the paper's symbol
-    """gamma_G(w) of users p_i = sum_y pi_i(y) q_y that share the laws q_y of the classes, exact: gamma_G^2 = <S, K> [D3.3].
+    """gamma_G(w) of users p_i = sum_y pi_i(y) q_y that share the laws q_y of the classes, exact: gamma_G^2 = <S, K>
+    [D3.3].
 
-    S = (1/n) sum (pi_i - pi)(pi_i - pi)^T is the covariance of the label laws over users, K the Gram matrix of the class gradients.
+    S = (1/n) sum (pi_i - pi)(pi_i - pi)^T is the covariance of the label laws over users, K the Gram matrix of the
+    class gradients.
 
     Parameters
     ----------

@@ -48,8 +48,14 @@ class Problem:
     """
 
     def __init__(self, loss: Loss, federation: Federation, dtype: Any = "float64") -> None:
-        require(isinstance(loss, Loss), f"Problem: loss is {type(loss).__name__}; give one of pfl_theory.losses, or use Problem.from_functions")
-        require(isinstance(federation, Federation), f"Problem: federation is {type(federation).__name__}; use Federation.from_arrays")
+        require(
+            isinstance(loss, Loss),
+            f"Problem: loss is {type(loss).__name__}; give one of pfl_theory.losses, or use Problem.from_functions",
+        )
+        require(
+            isinstance(federation, Federation),
+            f"Problem: federation is {type(federation).__name__}; use Federation.from_arrays",
+        )
         self._oracle: RowOracle | FunctionOracle = RowOracle(loss, federation, np.dtype(dtype))
 
     @classmethod
@@ -92,7 +98,9 @@ class Problem:
         -0.0
         """
         problem = cls.__new__(cls)
-        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness, origin)
+        problem._oracle = FunctionOracle(
+            value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness, origin
+        )
         return problem
 
     # -- shape -------------------------------------------------------------------------------------------------------
@@ -133,7 +141,11 @@ class Problem:
             a = a.reshape(1)
         a = a.reshape(1, -1) if a.ndim == 1 else a
         good = a.ndim == 2 and a.shape[1] == self.dim and a.shape[0] in (1, self.n_users)
-        require(good, f"{name} has shape {np.shape(w)}; give ({self.dim},) for one common point or ({self.n_users}, {self.dim}) for one a user")
+        require(
+            good,
+            f"{name} has shape {np.shape(w)}; give ({self.dim},) for one common point or ({self.n_users}, "
+            f"{self.dim}) for one a user",
+        )
         return np.ascontiguousarray(a)
 
     # -- f_i ---------------------------------------------------------------------------------------------------------
@@ -152,7 +164,10 @@ class Problem:
 
     def hessian(self, w: ArrayLike) -> NDArray:
         """Hess f_i(w), shape (n, d, d); for small d (memory n d^2)."""
-        require(self.n_users * self.dim**2 <= 2**28, f"hessian: {self.n_users} x {self.dim} x {self.dim} numbers do not fit; use hvp")
+        require(
+            self.n_users * self.dim**2 <= 2**28,
+            f"hessian: {self.n_users} x {self.dim} x {self.dim} numbers do not fit; use hvp",
+        )
         return self._oracle.hessian(self.points(w))
 
     def accuracy(self, w: ArrayLike) -> NDArray:
@@ -179,7 +194,9 @@ class Problem:
         return g - self._oracle.dtype.type(alpha) * self._oracle.hvp(p, g)
 
     def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray] | None:
-        """Exact Lipschitz constant of every grad F_i over the whole space and its rounding error, shapes (n,); None where unknown."""
+        """Exact Lipschitz constant of every grad F_i over the whole space and its rounding error, shapes (n,); None
+        where unknown.
+        """
         return self._oracle.meta_smoothness(alpha)
 
     # -- heterogeneity at a point --------------------------------------------------------------------------------------
@@ -200,7 +217,12 @@ class Problem:
     # -- constants -----------------------------------------------------------------------------------------------------
 
     def constants(
-        self, *, radius: float | None = None, center: ArrayLike | None = None, metric: str | None = None, kappa: float | None = None
+        self,
+        *,
+        radius: float | None = None,
+        center: ArrayLike | None = None,
+        metric: str | None = None,
+        kappa: float | None = None,
     ) -> dict[str, Constant]:
         """Constants of the assumptions, each with how it is known.
 
@@ -214,10 +236,18 @@ class Problem:
         Returns
         -------
         dict of str to Constant
-            B, L, rho, sigma_G, sigma_H (per user), gamma_G, gamma_H (one number), B_datum, L_datum (per datum), lip_gradient_z, lip_hessian_z.
+            B, L, rho, sigma_G, sigma_H (per user), gamma_G, gamma_H (one number), B_datum, L_datum (per datum),
+            lip_gradient_z, lip_hessian_z.
         """
-        require(radius is None or (np.isfinite(radius) and radius >= 0), f"radius = {radius}; must be a finite number >= 0")
-        keywords = {"radius": radius, "center": None if center is None else np.asarray(center, dtype=np.float64), "metric": metric, "kappa": kappa}
+        require(
+            radius is None or (np.isfinite(radius) and radius >= 0), f"radius = {radius}; must be a finite number >= 0"
+        )
+        keywords = {
+            "radius": radius,
+            "center": None if center is None else np.asarray(center, dtype=np.float64),
+            "metric": metric,
+            "kappa": kappa,
+        }
         found = self._oracle.constants(**keywords)
         if isinstance(self._oracle, RowOracle):
             found |= heterogeneity(self._oracle.loss, self._oracle.fed, found)
@@ -226,7 +256,8 @@ class Problem:
     def pooled(self) -> Problem:
         """One user whose function is the average f: what centralised training minimises.
 
-        On rows it is the loss on the pooled rows. Functions, and users with curvatures of their own, are averaged: then there are no batches.
+        On rows it is the loss on the pooled rows. Functions, and users with curvatures of their own, are averaged: then
+        there are no batches.
         """
         o = self._oracle
         if isinstance(o, RowOracle) and o.loss.poolable():

@@ -1,4 +1,6 @@
-"""One loss on the rows of a federation: value, gradient, Hessian-vector product and Hessian of every f_i, by compiled kernels over users."""
+"""One loss on the rows of a federation: value, gradient, Hessian-vector product and Hessian of every f_i, by compiled
+kernels over users.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import chunks, driver_for, kernel, over_users
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
+from ..kernels.jit import chunks, driver_for, kernel, over_users
 from ..losses import dispatch
 from ..losses.loss import Loss
 
-LARGEST_GRAM = 264  # rows a user at most; no power of two, so that parts of scratch this far apart do not fall on one cache line's place
+# rows a user at most; no power of two, so that parts of scratch this far apart do not fall on one cache line's place
+LARGEST_GRAM = 264
 KEPT_GRAM_SHARE = 0.45  # Gram matrices are kept only if they take at most this share of the data's memory again
 
-_value, _gradient, _hvp, _hessian, _correct = dispatch.value, dispatch.gradient, dispatch.hvp, dispatch.hessian, dispatch.correct
+_value, _gradient, _hvp, _hessian, _correct = (
+    dispatch.value,
+    dispatch.gradient,
+    dispatch.hvp,
+    dispatch.hessian,
+    dispatch.correct,
+)
 
 
 @kernel
@@ -34,7 +43,9 @@ def gradient_users(loss, x, y, scale, weights, offsets, w, first, last, out):  #
     """out[i] = grad f_i(w)."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
-        _gradient(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i])
+        _gradient(
+            loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i]
+        )
 
 
 @kernel
@@ -42,7 +53,18 @@ def hvp_users(loss, x, y, scale, weights, offsets, w, v, first, last, out):  # t
     """out[i] = Hess f_i(w) v."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
-        _hvp(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], v[i if v.shape[0] > 1 else 0], out[i])
+        _hvp(
+            loss,
+            i,
+            x,
+            y,
+            scale,
+            rows,
+            weights[offsets[i] : offsets[i + 1]],
+            w[i if w.shape[0] > 1 else 0],
+            v[i if v.shape[0] > 1 else 0],
+            out[i],
+        )
 
 
 @kernel
@@ -50,7 +72,9 @@ def hessian_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # 
     """out[i] = Hess f_i(w)."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
-        _hessian(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i])
+        _hessian(
+            loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0], out[i]
+        )
 
 
 @kernel
@@ -58,7 +82,9 @@ def correct_users(loss, x, y, scale, weights, offsets, w, first, last, out):  # 
     """out[i] = the share of rows of user i that w predicts right."""
     for i in range(first, last):
         rows = np.arange(offsets[i], offsets[i + 1])
-        out[i] = _correct(loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0])
+        out[i] = _correct(
+            loss, i, x, y, scale, rows, weights[offsets[i] : offsets[i + 1]], w[i if w.shape[0] > 1 else 0]
+        )
 
 
 @kernel
@@ -106,11 +132,15 @@ class RowOracle:
         return self._call(hvp_users, np.empty((self.n_users, self.dim), self.dtype), w, v, work=3 * self.work)
 
     def hessian(self, w: NDArray) -> NDArray:
-        return self._call(hessian_users, np.empty((self.n_users, self.dim, self.dim), self.dtype), w, work=self.dim * self.work)
+        return self._call(
+            hessian_users, np.empty((self.n_users, self.dim, self.dim), self.dtype), w, work=self.dim * self.work
+        )
 
     def accuracy(self, w: NDArray) -> NDArray:
         if not self.loss.classifies:
-            raise InputError(f"{self.loss.name} predicts no class, so it has no accuracy; use value(), or a loss with classes")
+            raise InputError(
+                f"{self.loss.name} predicts no class, so it has no accuracy; use value(), or a loss with classes"
+            )
         return self._call(correct_users, np.empty(self.n_users), w, work=self.work)
 
     def constants(self, **keywords: Any) -> dict[str, Constant]:
@@ -134,7 +164,9 @@ class RowOracle:
 
     @functools.cached_property
     def gram(self) -> tuple[NDArray, NDArray] | None:
-        """Kept Gram matrices (flat) and where each user's begins; None where the loss or the memory does not allow it."""
+        """Kept Gram matrices (flat) and where each user's begins; None where the loss or the memory does not allow
+        it.
+        """
         squares = self.fed.sizes.astype(np.int64) ** 2
         if (
             not self.loss.one_margin

@@ -40,7 +40,8 @@ def search_gamma_G(  # noqa: N802 - the paper's symbol
 
     Notes
     -----
-    Projected gradient ascent on q = gamma_G^2 with Barzilai-Borwein steps; grad q = (2/n) sum H_i (m_i - m), one Hessian-vector product a step.
+    Projected gradient ascent on q = gamma_G^2 with Barzilai-Borwein steps; grad q = (2/n) sum H_i (m_i - m), one
+    Hessian-vector product a step.
 
     Examples
     --------
@@ -51,8 +52,13 @@ def search_gamma_G(  # noqa: N802 - the paper's symbol
     ('lower', False, 0.54498992)
     """
     require(isinstance(starts, (int, np.integer)) and starts >= 1, f"starts = {starts}; must be an integer >= 1")
-    require(radius is None or bool(np.isfinite(radius) and radius >= 0), f"radius = {radius}; must be a finite number >= 0")
-    require(problem.oracle.has_hvp, "search_gamma_G: needs Hessian-vector products; give hvp= or hessian= to Problem.from_functions")
+    require(
+        radius is None or bool(np.isfinite(radius) and radius >= 0), f"radius = {radius}; must be a finite number >= 0"
+    )
+    require(
+        problem.oracle.has_hvp,
+        "search_gamma_G: needs Hessian-vector products; give hvp= or hessian= to Problem.from_functions",
+    )
     middle = ball_center(problem.dim, None if center is None else np.asarray(center, dtype=np.float64))
 
     def project(w: NDArray) -> NDArray:
@@ -69,7 +75,9 @@ def search_gamma_G(  # noqa: N802 - the paper's symbol
         value, w = _ascend(problem, project(middle + (k > 0) * away), project)
         if value > best:
             best, at = value, w
-    return Supremum(np.array([best]), "lower", f"largest of {starts} ascents, seed {seed}: not an upper bound", best, at)
+    return Supremum(
+        np.array([best]), "lower", f"largest of {starts} ascents, seed {seed}: not an upper bound", best, at
+    )
 
 
 def _ascend(problem: Problem, w: NDArray, project: Callable[[NDArray], NDArray]) -> tuple[float, NDArray]:

@@ -20,7 +20,9 @@ from .rows import RowOracle
 
 UNIT = 2.0**-53
 
-Slopes = Callable[[NDArray, float], tuple[float, float, float]]  # of gamma_G, of gradients, of Hessians (r.m.s. over users)
+Slopes = Callable[
+    [NDArray, float], tuple[float, float, float]
+]  # of gamma_G, of gradients, of Hessians (r.m.s. over users)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Supremum(Constant):
 
 
 def gamma_G_slope(problem: Problem, *, radius: float | None = None, center: ArrayLike | None = None) -> Constant:  # noqa: N802 - the paper's symbol
-    """Lipschitz constant of w -> gamma_G(w), proved from above: the least of gamma_H, ((1/n) sum L_i^2)^(1/2) and, for convex users, max L_i / 2.
+    """Lipschitz constant of w -> gamma_G(w), proved from above: the least of gamma_H, ((1/n) sum L_i^2)^(1/2) and, for
+    convex users, max L_i / 2.
 
     Parameters
     ----------
@@ -55,8 +58,8 @@ def gamma_G_slope(problem: Problem, *, radius: float | None = None, center: Arra
 
     Notes
     -----
-    The derivative of gamma_G along a unit v is at most ((1/n) sum ||(H_i - H) v||^2)^(1/2), a standard deviation over users
-    [D5.1; docs/theory.md].
+    The derivative of gamma_G along a unit v is at most ((1/n) sum ||(H_i - H) v||^2)^(1/2), a standard deviation over
+    users [D5.1; docs/theory.md].
 
     Examples
     --------
@@ -79,13 +82,13 @@ def supremum_gamma_G(  # noqa: N802 - the paper's symbol
     problem : Problem
         d = 1 or 2, float64.
     radius : float or None
-        Of the ball ||w - center|| <= radius. None means the whole line: only for Logistic without penalty and d = 1, where the tails are
-        bounded.
+        Of the ball ||w - center|| <= radius. None means the whole line: only for Logistic without penalty and d = 1,
+        where the tails are bounded.
     center : (d,) array_like, optional
         0 when absent.
     tolerance : float
-        The returned bound exceeds the largest value seen by at most this (plus rounding), unless more than 20,000 cells are needed: the
-        bound is then looser and still valid, and `reason` says by how much.
+        The returned bound exceeds the largest value seen by at most this (plus rounding), unless more than 20,000 cells
+        are needed: the bound is then looser and still valid, and `reason` says by how much.
 
     Returns
     -------
@@ -99,9 +102,9 @@ def supremum_gamma_G(  # noqa: N802 - the paper's symbol
 
     Notes
     -----
-    A cell with a point p at gamma_G(p) = g, farthest reach h, slope s of :func:`gamma_G_slope` and q = g^2 holds no value above
-    min(g + s h, (q + ||grad q(p)|| h + (s^2 + r (g + s h)) h^2)^(1/2)), r the root mean square of the users' rho [D5.1, D5.2;
-    docs/theory.md].
+    A cell with a point p at gamma_G(p) = g, farthest reach h, slope s of :func:`gamma_G_slope` and q = g^2 holds no
+    value above min(g + s h, (q + ||grad q(p)|| h + (s^2 + r (g + s h)) h^2)^(1/2)), r the root mean square of the
+    users' rho [D5.1, D5.2; docs/theory.md].
 
     Examples
     --------
@@ -116,18 +119,30 @@ def supremum_gamma_G(  # noqa: N802 - the paper's symbol
     require(bool(np.isfinite(tolerance) and tolerance > 0), f"tolerance = {tolerance}; must be a finite number > 0")
     require(
         problem.dim <= 2,
-        f"supremum_gamma_G: d = {problem.dim}; a supremum is certified for d = 1 or 2 only, use search_gamma_G for a value from below",
+        f"supremum_gamma_G: d = {problem.dim}; a supremum is certified for d = 1 or 2 only, use search_gamma_G for "
+        "a value from below",
     )
-    require(problem.oracle.dtype == np.float64, f"supremum_gamma_G: the problem computes in {problem.oracle.dtype}; use float64")
+    require(
+        problem.oracle.dtype == np.float64,
+        f"supremum_gamma_G: the problem computes in {problem.oracle.dtype}; use float64",
+    )
     plain = isinstance(problem.oracle, RowOracle) and problem.dim == 1 and problem.loss == Logistic()
     if radius is None:
-        require(plain, "supremum_gamma_G: radius = None (the whole line) needs Logistic() without penalty and d = 1; give radius= for a ball of w")
+        require(
+            plain,
+            "supremum_gamma_G: radius = None (the whole line) needs Logistic() without penalty and d = 1; give "
+            "radius= for a ball of w",
+        )
         require(center is None, "supremum_gamma_G: a center needs radius=")
         return _on_the_line(problem, tolerance)
     middle = ball_center(problem.dim, None if center is None else np.asarray(center, dtype=np.float64))
     constants = problem.constants(radius=radius, center=middle)
-    upper, found, at = _certified(problem, constants, middle, radius, tolerance, _logistic_slopes(problem) if plain else None)
-    return _supremum(problem, constants, upper, found, at, f"ball of radius {radius:g}", float(np.linalg.norm(middle)) + radius)
+    upper, found, at = _certified(
+        problem, constants, middle, radius, tolerance, _logistic_slopes(problem) if plain else None
+    )
+    return _supremum(
+        problem, constants, upper, found, at, f"ball of radius {radius:g}", float(np.linalg.norm(middle)) + radius
+    )
 
 
 # -- shared ------------------------------------------------------------------------------------------------------------
@@ -164,14 +179,23 @@ def onto_ball(points: NDArray, center: NDArray, radius: float) -> NDArray:
 
 
 def _certified(
-    problem: Problem, constants: dict[str, Constant], center: NDArray, radius: float, tolerance: float, slopes: Slopes | None
+    problem: Problem,
+    constants: dict[str, Constant],
+    center: NDArray,
+    radius: float,
+    tolerance: float,
+    slopes: Slopes | None,
 ) -> tuple[float, float, NDArray]:
     """Branch and bound on the ball."""
     slope = _slope(problem, constants).bound("supremum_gamma_G: the Lipschitz constant of gamma_G")
     known = [c for c in (constants.get("L"), constants.get("rho")) if c is not None and c.usable]
     second_order = len(known) == 2 and problem.oracle.has_hvp
     if slopes is None:
-        everywhere = (slope, known[0].max(), float(np.sqrt((known[1].values ** 2).mean()))) if second_order else (slope, 0.0, 0.0)
+        everywhere = (
+            (slope, known[0].max(), float(np.sqrt((known[1].values ** 2).mean())))
+            if second_order
+            else (slope, 0.0, 0.0)
+        )
 
     def bounds(points: NDArray, reach: float) -> tuple[NDArray, NDArray]:
         values, ceilings = np.empty(len(points)), np.empty(len(points))
@@ -185,14 +209,18 @@ def _certified(
             values[k] = math.sqrt(q)
             ceilings[k] = first = values[k] + slope * reach
             if curvature * reach <= values[k] and third * reach <= curvature:  # near enough for rounding to be covered
-                ceilings[k] = min(first, math.sqrt(q + float(np.linalg.norm(steep)) * reach + (slope**2 + third * first) * reach**2))
+                ceilings[k] = min(
+                    first, math.sqrt(q + float(np.linalg.norm(steep)) * reach + (slope**2 + third * first) * reach**2)
+                )
         return values, ceilings
 
     disc = None if problem.dim == 1 else lambda p: onto_ball(p, center, radius)
     return certified_max(bounds, center - radius, center + radius, tolerance=tolerance, project=disc)
 
 
-def _supremum(problem: Problem, constants: dict[str, Constant], upper: float, found: float, at: NDArray, where: str, reach: float) -> Supremum:
+def _supremum(
+    problem: Problem, constants: dict[str, Constant], upper: float, found: float, at: NDArray, where: str, reach: float
+) -> Supremum:
     """The record: rounding added, cut to what the constants know of gamma_G."""
     gap, upper = upper - found, upper + _rounding(problem, constants, reach)
     known = constants.get("gamma_G")
@@ -203,20 +231,29 @@ def _supremum(problem: Problem, constants: dict[str, Constant], upper: float, fo
 
 
 def _rounding(problem: Problem, constants: dict[str, Constant], reach: float) -> float:
-    """Bound of the rounding error of a computed gamma_G at ||w|| <= reach (docs/theory.md); functions are taken as they compute."""
+    """Bound of the rounding error of a computed gamma_G at ||w|| <= reach (docs/theory.md); functions are taken as they
+    compute.
+    """
     if not isinstance(problem.oracle, RowOracle):
         return 0.0
     fed = problem.federation
     size = float(np.abs(fed.x.astype(np.float64)).max()) * fed.scale * math.sqrt(fed.n_features)
     count = int(fed.sizes.max()) + fed.n_users + problem.dim + 64
-    return 32 * count * UNIT * (constants["B_datum"].bound("B_datum") + constants["L_datum"].bound("L_datum") * (reach + size))
+    return (
+        32
+        * count
+        * UNIT
+        * (constants["B_datum"].bound("B_datum") + constants["L_datum"].bound("L_datum") * (reach + size))
+    )
 
 
 # -- the whole line, one feature ---------------------------------------------------------------------------------------
 
 
 def _logistic_slopes(problem: Problem) -> Slopes:
-    """Slopes of users with one feature at |w| >= a: sigma' is even and decreasing in the modulus, |sigma''| <= sigma'."""
+    """Slopes of users with one feature at |w| >= a: sigma' is even and decreasing in the modulus, |sigma''| <=
+    sigma'.
+    """
     fed = problem.federation
     x = np.abs(fed.x[:, 0].astype(np.float64)) * fed.scale
     second, third, starts = fed.weights * x**2, fed.weights * x**3, fed.offsets[:-1]
@@ -233,11 +270,15 @@ def _logistic_slopes(problem: Problem) -> Slopes:
 
 
 def _on_the_line(problem: Problem, tolerance: float) -> Supremum:
-    """Branch and bound on [-W, W], and beyond it the limits with |gamma_G(w) - gamma_G(+-inf)| <= r.m.s. of E_i|x| e^{-W|x|} [D5.2]."""
+    """Branch and bound on [-W, W], and beyond it the limits with |gamma_G(w) - gamma_G(+-inf)| <= r.m.s. of E_i|x|
+    e^{-W|x|} [D5.2].
+    """
     users = [user_rows(problem.federation, i) for i in range(problem.n_users)]
 
     def tail(reach: float) -> float:
-        return float(np.sqrt(np.mean([(pi @ (np.abs(x[:, 0]) * np.exp(-reach * np.abs(x[:, 0])))) ** 2 for x, pi, _ in users])))
+        return float(
+            np.sqrt(np.mean([(pi @ (np.abs(x[:, 0]) * np.exp(-reach * np.abs(x[:, 0])))) ** 2 for x, pi, _ in users]))
+        )
 
     largest = max(float(np.abs(x).max()) for x, _, _ in users)
     reach = 1 / largest if largest > 0 else 1.0

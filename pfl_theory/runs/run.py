@@ -24,7 +24,8 @@ class Run:
     rounds : ndarray of int, shape (records,)
         Rounds k at which there is a record; w_k is the model before round k.
     records : dict of str to ndarray
-        One array a quantity: (records,), or (records, n) for quantities per user, or (records, tau) for `local_gradient_norm2`.
+        One array a quantity: (records,), or (records, n) for quantities per user, or (records, tau) for
+        `local_gradient_norm2`.
     facts : dict
         Algorithm, seed and sizes, as plain data.
     """
@@ -38,7 +39,8 @@ class Run:
     diverged_at: int | None = None
 
     def frame(self) -> Any:
-        """One row a record; quantities per user become their mean over users (all users count equally), per-step ones their mean over steps.
+        """One row a record; quantities per user become their mean over users (all users count equally), per-step ones
+        their mean over steps.
 
         Returns
         -------
@@ -60,6 +62,10 @@ class Run:
         """
         import pandas as pd
 
-        last = {name: values[-1] for name, values in self.records.items() if values.ndim == 2 and name != "local_gradient_norm2"}
+        last = {
+            name: values[-1]
+            for name, values in self.records.items()
+            if values.ndim == 2 and name != "local_gradient_norm2"
+        }
         n = len(next(iter(last.values()))) if last else 0
         return pd.DataFrame({"user": np.arange(n), **last})

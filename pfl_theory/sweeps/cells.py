@@ -67,27 +67,47 @@ def make_task(analysis: str, function: str | Callable[..., Any], parameters: Map
     """
     reference = function if isinstance(function, str) else _reference_of(function)
     require(reference.count(":") == 1, f"cell function {reference!r}: must read 'package.module:function'")
-    require(re.fullmatch(r"\w[\w.-]*", analysis) is not None, f"analysis {analysis!r}: use letters, digits, '-' and '_': it names a folder")
-    require(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0, f"seed = {seed!r}: must be an integer >= 0")
-    require("seed" not in parameters, f"{analysis}: a cell parameter is named 'seed', which is the root seed's name; call it 'repeat'")
+    require(
+        re.fullmatch(r"\w[\w.-]*", analysis) is not None,
+        f"analysis {analysis!r}: use letters, digits, '-' and '_': it names a folder",
+    )
+    require(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0, f"seed = {seed!r}: must be an integer >= 0"
+    )
+    require(
+        "seed" not in parameters,
+        f"{analysis}: a cell parameter is named 'seed', which is the root seed's name; call it 'repeat'",
+    )
     for name, value in parameters.items():
         scalars = value if isinstance(value, (list, tuple)) else [value]
-        plain = all(item is None or isinstance(item, (bool, int, float, str)) or hasattr(item, "item") for item in scalars)
+        plain = all(
+            item is None or isinstance(item, (bool, int, float, str)) or hasattr(item, "item") for item in scalars
+        )
         allowed = "must be a number, string, boolean, None or a list of these"
         require(isinstance(name, str) and plain, f"{analysis}: parameter {name!r} = {value!r}: {allowed}")
     try:
         text = canonical_json({"analysis": analysis, "cell": dict(parameters), "seed": seed})
     except (TypeError, ValueError) as error:
         raise InputError(f"{analysis}: cell {dict(parameters)!r}: {error}") from error
-    # What the cell receives is what the store says: lists for tuples, plain numbers for NumPy's. The order of names is the grid's.
+    # What the cell receives is what the store says: lists for tuples, plain numbers for NumPy's. The order of names is
+    # the grid's.
     stored = json.loads(text)["cell"]
-    return Task(analysis, reference, {name: stored[name] for name in parameters}, seed, hashlib.sha256(text.encode()).hexdigest())
+    return Task(
+        analysis,
+        reference,
+        {name: stored[name] for name in parameters},
+        seed,
+        hashlib.sha256(text.encode()).hexdigest(),
+    )
 
 
 def _reference_of(function: Callable[..., Any]) -> str:
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if module in (None, "__main__") or not name.isidentifier():
-        raise InputError(f"cell function {function!r}: workers cannot import it; put it at the top of a module and give 'module:function'")
+        raise InputError(
+            f"cell function {function!r}: workers cannot import it; put it at the top of a module and give "
+            "'module:function'"
+        )
     return f"{module}:{name}"
 
 
@@ -114,7 +134,10 @@ def _plain(name: str, value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise InputError(f"column {name!r} holds {type(value).__name__}; rows hold numbers, strings, booleans and None: make one row of each entry")
+    raise InputError(
+        f"column {name!r} holds {type(value).__name__}; rows hold numbers, strings, booleans and None: make one row "
+        "of each entry"
+    )
 
 
 def encode_rows(rows: list[Row]) -> list[Row]:
@@ -136,4 +159,7 @@ def encode_rows(rows: list[Row]) -> list[Row]:
 
 def decode_rows(rows: list[Row]) -> list[Row]:
     """Undo :func:`encode_rows`."""
-    return [{name: float(value["__float__"]) if isinstance(value, dict) else value for name, value in row.items()} for row in rows]
+    return [
+        {name: float(value["__float__"]) if isinstance(value, dict) else value for name, value in row.items()}
+        for row in rows
+    ]

@@ -52,7 +52,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror or error}); choose another folder with --out, or make room") from error
+        raise OutputError(
+            f"{target}: cannot be written ({error.strerror or error}); choose another folder with --out, or make room"
+        ) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -73,13 +73,17 @@ class Progress:
             self._done += 1
             self._line(f"{event.task.describe()}: {event.kind} in {event.seconds:.1f} s")
         if self._bar is not None and self._total:
-            self._bar.update(self._row, total=self._total, completed=self._done, visible=True, description=self._describe())
+            self._bar.update(
+                self._row, total=self._total, completed=self._done, visible=True, description=self._describe()
+            )
 
     def _describe(self) -> str:
         names = list(self._running.values())
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         left = self._total - self._done - len(names)
-        return (f"running {'; '.join(names[:_SHOWN])}{more}" if names else "waiting" if self._done else "starting workers") + f" ({left} left)"
+        return (
+            f"running {'; '.join(names[:_SHOWN])}{more}" if names else "waiting" if self._done else "starting workers"
+        ) + f" ({left} left)"
 
     def _line(self, what: str) -> None:
         left = self._total - self._done - len(self._running)
@@ -93,7 +97,9 @@ class Progress:
             self._stream.flush()
             self._last, self._unsaid = time.monotonic(), None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
         else:

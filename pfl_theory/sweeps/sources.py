@@ -14,13 +14,17 @@ from pathlib import Path
 LIBRARY = __name__.partition(".")[0]
 
 # Modules that present results or move them about, and so cannot change a number. A name stands for its submodules too.
-PRESENTATION = tuple(f"{LIBRARY}.{name}" for name in ("plotting", "cli", "report", "provenance", "sweeps", "analyses", "index", "errors"))
+PRESENTATION = tuple(
+    f"{LIBRARY}.{name}" for name in ("plotting", "cli", "report", "provenance", "sweeps", "analyses", "index", "errors")
+)
 
 _ASKS_FOR_ANYTHING = {"globals", "locals", "vars", "eval", "exec"}  # after these, any name may matter
 
 
 def source_file(module: str) -> Path | None:
-    """File of a module, by its dotted name; its parents are not imported (some are slow), only its top package is looked up."""
+    """File of a module, by its dotted name; its parents are not imported (some are slow), only its top package is
+    looked up.
+    """
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)
@@ -41,8 +45,8 @@ def source_file(module: str) -> Path | None:
 def digest(name: str) -> str | None:
     """Hash of what stands behind `name` now, or None if it is gone.
 
-    ``"package.module"`` is a file, byte for byte. ``"package.module:function"`` is what that function can reach in its module,
-    without comments and docstrings: editing ``plot`` or a title does not change the hash of ``cell``.
+    ``"package.module"`` is a file, byte for byte. ``"package.module:function"`` is what that function can reach in its
+    module, without comments and docstrings: editing ``plot`` or a title does not change the hash of ``cell``.
     """
     module, _, function = name.partition(":")
     path = source_file(module)
@@ -58,18 +62,25 @@ def digest(name: str) -> str | None:
 @functools.lru_cache(maxsize=4096)
 def _digest(path: str, function: str, *_version: int) -> str:
     data = Path(path).read_bytes()
-    return hashlib.sha256("\n".join(map(_dump, reached(ast.parse(data), function))).encode() if function else data).hexdigest()
+    return hashlib.sha256(
+        "\n".join(map(_dump, reached(ast.parse(data), function))).encode() if function else data
+    ).hexdigest()
 
 
 def loaded_sources(reference: str) -> list[str]:
     """Names whose hashes decide whether a result of `reference` still holds.
 
-    These are all library modules loaded in this process (but the package's own ``__init__``, a list of names), and the function
-    with the modules of its own package that it imports.
+    These are all library modules loaded in this process (but the package's own ``__init__``, a list of names), and the
+    function with the modules of its own package that it imports.
 
-    A worker that has computed cells of another analysis has that one's modules loaded as well. That errs on the safe side.
+    A worker that has computed cells of another analysis has that one's modules loaded as well. That errs on the safe
+    side.
     """
-    modules = [name for name in list(sys.modules) if name.startswith(f"{LIBRARY}.") and not _presents(name) and source_file(name)]
+    modules = [
+        name
+        for name in list(sys.modules)
+        if name.startswith(f"{LIBRARY}.") and not _presents(name) and source_file(name)
+    ]
     return sorted([reference, *modules, *_siblings(reference)])
 
 
@@ -108,7 +119,12 @@ def _siblings(reference: str) -> list[str]:
         except (OSError, SyntaxError, ValueError):
             continue
         for other in _imports(nodes, name if path.name == "__init__.py" else name.rpartition(".")[0]):
-            if other.startswith(f"{package}.") and other not in found and other != module and source_file(other) is not None:
+            if (
+                other.startswith(f"{package}.")
+                and other not in found
+                and other != module
+                and source_file(other) is not None
+            ):
                 found.add(other)
                 waiting.append((other, ""))
     return sorted(found)
@@ -173,15 +189,27 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _dump(node: object) -> str:
-    """Syntax as text that is the same under every Python version (``ast.dump`` is not), without positions and docstrings."""
+    """Syntax as text that is the same under every Python version (``ast.dump`` is not), without positions and
+    docstrings.
+    """
     if isinstance(node, list):
-        return "[" + ",".join(_dump(item) for item in node if not (isinstance(item, ast.AST) and _is_docstring(item))) + "]"
+        return (
+            "["
+            + ",".join(_dump(item) for item in node if not (isinstance(item, ast.AST) and _is_docstring(item)))
+            + "]"
+        )
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != [] and name not in ("kind", "type_comment")]
+    fields = [
+        (name, value)
+        for name, value in ast.iter_fields(node)
+        if value is not None and value != [] and name not in ("kind", "type_comment")
+    ]
     return f"{type(node).__name__}({','.join(f'{name}={_dump(value)}' for name, value in fields)})"
 
 
 def differs(recorded: dict[str, str]) -> str | None:
-    """First name whose source is not what was recorded, or None: the answer to "made by the sources as they are now?"."""
+    """First name whose source is not what was recorded, or None: the answer to "made by the sources as they are
+    now?".
+    """
     return next((name for name, value in sorted(recorded.items()) if digest(name) != value), None)

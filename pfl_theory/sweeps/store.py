@@ -1,4 +1,6 @@
-"""Results on disk: one file for each cell, whole or not at all, believed only while the code that made it is unchanged."""
+"""Results on disk: one file for each cell, whole or not at all, believed only while the code that made it is
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Store:
             "sources": record.sources,
         }
         # Columns keep the order in which the cell gave them; the hash is of the canonical text.
-        write_text(self.path(task), json.dumps({**data, "sha256": _hash(data)}, allow_nan=False, separators=(",", ":")) + "\n")
+        write_text(
+            self.path(task), json.dumps({**data, "sha256": _hash(data)}, allow_nan=False, separators=(",", ":")) + "\n"
+        )
 
     def lookup(self, task: Task) -> tuple[Record | None, str]:
         """A cell's result if it still holds, and why or why not.
@@ -75,7 +79,11 @@ class Store:
         try:
             data = json.loads(self.path(task).read_text(encoding="utf-8"))
             found = data.pop("sha256")
-            if found != _hash(data) or data["function"] != task.reference or (data["cell"], data["seed"]) != (task.parameters, task.seed):
+            if (
+                found != _hash(data)
+                or data["function"] != task.reference
+                or (data["cell"], data["seed"]) != (task.parameters, task.seed)
+            ):
                 return None, "stored file unreadable"
             record = Record(decode_rows(data["rows"]), float(data["seconds"]), dict(data["sources"]))
         except FileNotFoundError:

@@ -22,7 +22,8 @@ from .cells import Row, Task, plain_rows
 from .sources import digest, loaded_sources, snapshot
 from .store import Record, Store
 
-# One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number of workers.
+# One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number
+# of workers.
 _LIBRARIES = ("PFL_THEORY", "NUMBA_NUM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "BLIS_NUM")
 ONE_THREAD = {f"{library}_THREADS": "1" for library in _LIBRARIES}
 _POLL = 0.25  # seconds between looks at which cells have started, and at whether the parent still lives
@@ -31,7 +32,9 @@ Status = Literal["stored", "computed", "skipped", "failed"]
 
 
 class Failure(NamedTuple):
-    """Why a cell has no rows. `details` is the traceback; empty where the message says it all (bad input, absent data)."""
+    """Why a cell has no rows. `details` is the traceback; empty where the message says it all (bad input, absent
+    data).
+    """
 
     kind: str
     message: str
@@ -91,9 +94,10 @@ def run(
 ) -> list[Outcome]:
     """Results of all tasks, in their order; those that the store holds are not computed again.
 
-    Workers are separate processes even when there is one: what this process has loaded never decides which sources count. Each
-    writes a result to the store the moment its cell ends, so that a kill loses the running cells only. Results depend neither on
-    the number of workers nor on the order of tasks, and a stored result is the computed one bit for bit.
+    Workers are separate processes even when there is one: what this process has loaded never decides which sources
+    count. Each writes a result to the store the moment its cell ends, so that a kill loses the running cells only.
+    Results depend neither on the number of workers nor on the order of tasks, and a stored result is the computed one
+    bit for bit.
 
     Parameters
     ----------
@@ -111,7 +115,8 @@ def run(
     Raises
     ------
     OutputError
-        The store cannot be written. What goes wrong inside a cell is an outcome with status ``"failed"`` and stops no other cell.
+        The store cannot be written. What goes wrong inside a cell is an outcome with status ``"failed"`` and stops no
+        other cell.
     """
     number = n_workers(workers)
     store = store if isinstance(store, Store) else Store(Path(store))
@@ -132,7 +137,9 @@ def run(
     if reasons:
         with _marker_folder(store.folder) as markers:
             waiting = [unique[key] for key in reasons]
-            answers = _compute_all(waiting, number, store.folder, markers, lambda task: tell(Event("started", task, reasons[task.key])))
+            answers = _compute_all(
+                waiting, number, store.folder, markers, lambda task: tell(Event("started", task, reasons[task.key]))
+            )
             with contextlib.closing(answers):  # whatever happens here, the processes end
                 for answer in answers:
                     task, reason = unique[answer.key], reasons[answer.key]
@@ -157,12 +164,18 @@ def _outcome(store: Store, task: Task, reason: str, answer: _Answer) -> Outcome:
         return Outcome(task, answer.status, reason, seconds=answer.seconds, failure=answer.failure)
     record, problem = store.lookup(task)
     if record is None:  # an edit during the run: the numbers are neither the old code's nor surely the new one's
-        return Outcome(task, "failed", reason, failure=Failure("StoreError", f"{problem} while the sweep ran; run it again"))
+        return Outcome(
+            task, "failed", reason, failure=Failure("StoreError", f"{problem} while the sweep ran; run it again")
+        )
     return Outcome(task, "computed", reason, record.rows, record.seconds, record.sources)
 
 
-def _compute_all(tasks: list[Task], workers: int, folder: Path, markers: Path, started: Callable[[Task], None]) -> Generator[_Answer, None, None]:
-    """Answers in order of completion. When a worker dies (killed, out of memory), its pool is replaced and the others go on."""
+def _compute_all(
+    tasks: list[Task], workers: int, folder: Path, markers: Path, started: Callable[[Task], None]
+) -> Generator[_Answer, None, None]:
+    """Answers in order of completion. When a worker dies (killed, out of memory), its pool is replaced and the others
+    go on.
+    """
     left = {task.key: task for task in tasks}
     while left:
         before = len(left)
@@ -170,11 +183,13 @@ def _compute_all(tasks: list[Task], workers: int, folder: Path, markers: Path, s
             for answer in answers:
                 del left[answer.key]
                 yield answer
-        # Whatever is left was in a pool that broke. Those that had finished need no second run; those that had started run
-        # again alone, so that the one at fault is known by name and takes no other along.
+        # Whatever is left was in a pool that broke. Those that had finished need no second run; those that had started
+        # run again alone, so that the one at fault is known by name and takes no other along.
         suspects = [task for key, task in left.items() if (markers / f"{key}.started").exists()]
         if len(left) == before and not suspects:
-            raise InputError("worker processes die before they start a cell; free some memory, or look with pfl-theory doctor")
+            raise InputError(
+                "worker processes die before they start a cell; free some memory, or look with pfl-theory doctor"
+            )
         for task in suspects:
             del left[task.key]
             if (markers / f"{task.key}.ended").exists():
@@ -185,12 +200,16 @@ def _compute_all(tasks: list[Task], workers: int, folder: Path, markers: Path, s
             yield from again or [_Answer(task.key, "failed", 0.0, Failure("WorkerError", message))]
 
 
-def _one_pool(tasks: list[Task], workers: int, folder: Path, markers: Path, started: Callable[[Task], None]) -> Generator[_Answer, None, None]:
+def _one_pool(
+    tasks: list[Task], workers: int, folder: Path, markers: Path, started: Callable[[Task], None]
+) -> Generator[_Answer, None, None]:
     """Answers of one pool of processes, until all are in or a process dies."""
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
     before = snapshot({task.reference for task in tasks})
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),))
+    executor = ProcessPoolExecutor(
+        min(workers, len(tasks)), env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),)
+    )
     finished: queue.SimpleQueue[Future[_Answer]] = queue.SimpleQueue()
     unseen = {task.key: task for task in tasks}
     whole = False
@@ -242,15 +261,23 @@ def _compute(task: Task, folder: str, markers: str, before: dict[str, str | None
         with threadpool_limits(1):
             rows = plain_rows(load(task.reference)(seed=task.seed, **task.parameters))
     except DataMissingError as error:
-        return _Answer(task.key, "skipped", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error)))
+        return _Answer(
+            task.key, "skipped", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error))
+        )
     except (Exception, SystemExit) as error:  # whatever a cell does, the other cells go on
         details = "" if isinstance(error, InputError) else traceback.format_exc()
-        return _Answer(task.key, "failed", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error), details))
+        return _Answer(
+            task.key, "failed", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error), details)
+        )
     seconds = time.perf_counter() - begin
     names = loaded_sources(task.reference)
-    # A source edited since the sweep began is not the one that was imported: mark it so that the result is never believed.
+    # A source edited since the sweep began is not the one that was imported: mark it so that the result is never
+    # believed.
     now = {name: digest(name) for name in names}
-    sources = {name: value if value and value == before.get(name, value) else "edited while the sweep ran" for name, value in now.items()}
+    sources = {
+        name: value if value and value == before.get(name, value) else "edited while the sweep ran"
+        for name, value in now.items()
+    }
     try:
         Store(Path(folder)).write(task, Record(rows, seconds, sources))
     except OutputError as error:
@@ -293,7 +320,9 @@ def _marker_folder(store: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{store}: cannot be written ({error.strerror or error}); choose another folder with --out") from error
+        raise OutputError(
+            f"{store}: cannot be written ({error.strerror or error}); choose another folder with --out"
+        ) from error
     try:
         yield folder
     finally:

@@ -8,7 +8,22 @@ from .draws import HESSIAN, INNER, OUTER, batch, chosen_users
 from .losses import users_of
 
 
-def algorithm_1(twin, fed, w0, *, alpha, beta, tau, rounds, seed, participants, sizes=(None, None, None), replace=True, variant="exact", delta=1e-3):
+def algorithm_1(
+    twin,
+    fed,
+    w0,
+    *,
+    alpha,
+    beta,
+    tau,
+    rounds,
+    seed,
+    participants,
+    sizes=(None, None, None),
+    replace=True,
+    variant="exact",
+    delta=1e-3,
+):
     """Averages wbar_{k+1, t} at every local step, shape (K, tau + 1, d); the model after round k is [k, tau].
 
     `sizes` are D, D', D''; None takes the whole of the user's data with its weights. FedAvg is alpha = 0.
@@ -37,7 +52,9 @@ def algorithm_1(twin, fed, w0, *, alpha, beta, tau, rounds, seed, participants, 
                 if variant == "exact":
                     product = twin.hessian(before, *d2) @ v
                 elif variant == "hessian-free":
-                    product = (twin.gradient(before + delta * v, *d2) - twin.gradient(before - delta * v, *d2)) / (2 * delta)
+                    product = (twin.gradient(before + delta * v, *d2) - twin.gradient(before - delta * v, *d2)) / (
+                        2 * delta
+                    )
                 else:
                     product = np.zeros_like(v)
                 iterates[t, s] = before - beta * (v - alpha * product)

@@ -1,4 +1,6 @@
-"""Philox-4x32-10 in plain Python integers, after Salmon, Moraes, Dror and Shaw (2011), and the draws that the library documents."""
+"""Philox-4x32-10 in plain Python integers, after Salmon, Moraes, Dror and Shaw (2011), and the draws that the library
+documents.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def chosen_users(n_users, count, seed, round_):
 
 
 def batch(weights, size, *, seed, round_, user, step, which, replace=True):
-    """Rows (numbered inside the user) of batch `which` of local step t: block j of the stream "batches" gives picks 2j and 2j + 1."""
+    """Rows (numbered inside the user) of batch `which` of local step t: block j of the stream "batches" gives picks 2j
+    and 2j + 1.
+    """
     key, uniforms = key_of(seed, "batches"), []
     for block in range((size + 1) // 2):
         a, b, c, d = philox((round_, user, 3 * step + which, block), key)

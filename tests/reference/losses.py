@@ -1,7 +1,7 @@
 """Every loss once more in plain NumPy, from the formulas: all rows at once, one user at a time.
 
-A twin has value, gradient, hvp, hessian and, for classes, accuracy; each takes a point w (d,), the number of the user, its rows x (m, p) as real
-features, its labels y (m,) and the weight of each row.
+A twin has value, gradient, hvp, hessian and, for classes, accuracy; each takes a point w (d,), the number of the user,
+its rows x (m, p) as real features, its labels y (m,) and the weight of each row.
 """
 
 from __future__ import annotations
@@ -184,7 +184,9 @@ def twin_of(loss):
     name = type(loss).__name__
     if name == "LogCosh":
         name += loss.kind.capitalize()
-    kinds = {c.__name__: c for c in (Cosine, Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax)}
+    kinds = {
+        c.__name__: c for c in (Cosine, Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax)
+    }
     return kinds[name](loss) if name in kinds else None
 
 
@@ -198,4 +200,6 @@ def over_users(twin, operation, fed, w, *more):
     """One operation of a twin for every user, stacked; w (d,) or a point a user."""
     points = np.broadcast_to(w, (fed.n_users, np.shape(w)[-1]))
     more = [np.broadcast_to(v, points.shape) for v in more]
-    return np.array([getattr(twin, operation)(points[i], i, *user, *(v[i] for v in more)) for i, user in enumerate(users_of(fed))])
+    return np.array(
+        [getattr(twin, operation)(points[i], i, *user, *(v[i] for v in more)) for i, user in enumerate(users_of(fed))]
+    )

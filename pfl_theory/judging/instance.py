@@ -69,7 +69,10 @@ class Instance:
     epsilon: float | None = None
 
     def __post_init__(self) -> None:
-        require(bool(np.isfinite(self.alpha) and self.alpha >= 0), f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0")
+        require(
+            bool(np.isfinite(self.alpha) and self.alpha >= 0),
+            f"instance {self.name!r}: alpha = {self.alpha}; must be a finite number >= 0",
+        )
         if self.points is not None:
             p = np.atleast_2d(np.asarray(self.points, dtype=np.float64))
             require(
@@ -82,12 +85,18 @@ class Instance:
         for name in ("rounds", "runs"):
             count = getattr(self, name)
             whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-            require(count is None or bool(whole and count >= 1), f"instance {self.name!r}: {name} = {count!r}; must be an integer >= 1")
+            require(
+                count is None or bool(whole and count >= 1),
+                f"instance {self.name!r}: {name} = {count!r}; must be an integer >= 1",
+            )
         good = self.epsilon is None or bool(np.isfinite(self.epsilon) and self.epsilon > 0)
         require(good, f"instance {self.name!r}: epsilon = {self.epsilon!r}; must be a finite number > 0")
         if self.w0 is not None:
             start = np.atleast_1d(np.asarray(self.w0, dtype=np.float64))
-            require(start.shape == (self.problem.dim,), f"instance {self.name!r}: w0 has shape {start.shape}; must be ({self.problem.dim},)")
+            require(
+                start.shape == (self.problem.dim,),
+                f"instance {self.name!r}: w0 has shape {start.shape}; must be ({self.problem.dim},)",
+            )
             require(bool(np.isfinite(start).all()), f"instance {self.name!r}: w0 contains NaN or infinity")
             object.__setattr__(self, "w0", start)
 
@@ -100,13 +109,18 @@ class Instance:
         return self.problem.constants(radius=radius, center=center)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write as JSON (a large federation as npz beside it). Problems from arbitrary Python functions cannot be written."""
+        """Write as JSON (a large federation as npz beside it). Problems from arbitrary Python functions cannot be
+        written.
+        """
         target = Path(path)
         oracle = self.problem.oracle
         if isinstance(getattr(oracle, "origin", None), Piecewise):
             origin = oracle.origin  # type: ignore[union-attr]
             curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in origin.curves]
-            problem: dict[str, Any] = {"piecewise": curves, "noise": None if origin.noise is None else origin.noise.as_data()}
+            problem: dict[str, Any] = {
+                "piecewise": curves,
+                "noise": None if origin.noise is None else origin.noise.as_data(),
+            }
         elif hasattr(oracle, "fed"):
             loss, fed = self.problem.loss, self.problem.federation
             problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
@@ -122,11 +136,25 @@ class Instance:
             else:
                 problem["federation"] = fed.save(target.with_suffix(".npz")).name
         else:
-            raise InputError(f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold")
+            raise InputError(
+                f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold"
+            )
         ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
         algorithm = None if self.algorithm is None else as_dict(self.algorithm)
-        whole = {"format": 2, "name": self.name, "alpha": self.alpha, "points": self.points, "ball": ball, "problem": problem, "algorithm": algorithm}
-        write_text(target, canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs, "epsilon": self.epsilon}) + "\n")
+        whole = {
+            "format": 2,
+            "name": self.name,
+            "alpha": self.alpha,
+            "points": self.points,
+            "ball": ball,
+            "problem": problem,
+            "algorithm": algorithm,
+        }
+        write_text(
+            target,
+            canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs, "epsilon": self.epsilon})
+            + "\n",
+        )
         return target
 
     @classmethod
@@ -151,7 +179,8 @@ class Instance:
                 keywords = dict(given["loss"])
                 name = keywords.pop("name")
                 require(
-                    name in losses.__all__ and name != "Loss", f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}"
+                    name in losses.__all__ and name != "Loss",
+                    f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}",
                 )
                 problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
@@ -167,7 +196,9 @@ class Instance:
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, OSError) as error:
-            raise InputError(f"{target}: not an instance ({type(error).__name__}: {error}); expected JSON written by Instance.save") from error
+            raise InputError(
+                f"{target}: not an instance ({type(error).__name__}: {error}); expected JSON written by Instance.save"
+            ) from error
 
 
 def _algorithm(given: Any, path: Path) -> Algorithm | None:
@@ -184,5 +215,11 @@ def _federation(given: Any, folder: Path) -> Federation:
         return Federation.load(folder / given)
     y = None if given["y"] is None else np.array(given["y"])
     return Federation(
-        np.array(given["x"]), y, np.array(given["weights"]), np.array(given["offsets"]), 1.0, given.get("law", "exact"), given.get("name", "file")
+        np.array(given["x"]),
+        y,
+        np.array(given["weights"]),
+        np.array(given["offsets"]),
+        1.0,
+        given.get("law", "exact"),
+        given.get("name", "file"),
     )

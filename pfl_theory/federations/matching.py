@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def like(federation: Federation, dataset: Dataset, *, size: float | None = None, seed: int = 0) -> Federation:
     """The test federation of a training federation: user i has the label shares of user i, on images of `dataset`.
 
-    A user with m images gets ``round(size * m)`` of the second data set, at least one, its label shares rounded to whole images by
-    largest remainders. No image serves two users.
+    A user with m images gets ``round(size * m)`` of the second data set, at least one, its label shares rounded to
+    whole images by largest remainders. No image serves two users.
 
     Parameters
     ----------
@@ -52,7 +52,10 @@ def like(federation: Federation, dataset: Dataset, *, size: float | None = None,
     (True, True)
     """
     y = federation.y
-    require(y is not None and y.dtype.kind == "i", f"like: {federation.name} has no class labels; it needs a federation made from labelled data")
+    require(
+        y is not None and y.dtype.kind == "i",
+        f"like: {federation.name} has no class labels; it needs a federation made from labelled data",
+    )
     assert y is not None
     high = int(y.max())
     require(
@@ -63,7 +66,11 @@ def like(federation: Federation, dataset: Dataset, *, size: float | None = None,
     np.add.at(wanted, (federation.owner, y), federation.weights * np.repeat(federation.sizes, federation.sizes))
     asked = wanted.sum(axis=0)
     lacking = np.flatnonzero((asked > 0) & (dataset.counts == 0))
-    require(not len(lacking), f"like: {dataset.title} has no image of class {lacking[0] if len(lacking) else ''}, which {federation.name} has")
+    require(
+        not len(lacking),
+        f"like: {dataset.title} has no image of class {lacking[0] if len(lacking) else ''}, which {federation.name} "
+        "has",
+    )
     largest = float((dataset.counts[asked > 0] / asked[asked > 0]).min())
     if size is not None:
         factor = real("size", size, 0.0, 1e6)
@@ -73,7 +80,8 @@ def like(federation: Federation, dataset: Dataset, *, size: float | None = None,
         # Rounding may ask for an image too many at exactly the largest factor: step down until it fits.
         candidates = (largest * 0.97**step for step in range(100))
         factor, counts = next(
-            ((f, c) for f in candidates if ((c := _rounded(wanted, f)).sum(axis=0) <= dataset.counts).all()), (largest, _rounded(wanted, largest))
+            ((f, c) for f in candidates if ((c := _rounded(wanted, f)).sum(axis=0) <= dataset.counts).all()),
+            (largest, _rounded(wanted, largest)),
         )
     check_enough(dataset, counts.sum(axis=0), f"size = {largest:.3g} is about the largest that fits")
     rows = dealt(shuffled_classes(dataset, seed, "like"), counts)

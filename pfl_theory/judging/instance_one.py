@@ -1,7 +1,8 @@
 """Instance I: the family on which the participation term of Theorem 4.5, as transcribed, fails, with its closed forms.
 
-User i has f_i(w) = phi(w) - L c_i w, phi'' = L on [-R, R], falling to 0 over a further length a, so that every hypothesis holds on the whole
-line. While the iterates stay in [-R, R] a local step is w <- (1 - x) w + x c_i, x = beta lam, lam = L (1 - alpha L)^2. docs/theory.md, section 9.5.1.
+User i has f_i(w) = phi(w) - L c_i w, phi'' = L on [-R, R], falling to 0 over a further length a, so that every
+hypothesis holds on the whole line. While the iterates stay in [-R, R] a local step is w <- (1 - x) w + x c_i, x = beta
+lam, lam = L (1 - alpha L)^2. docs/theory.md, section 9.5.1.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import numpy as np
 
 from ..algorithms.baselines import FedAvg
 from ..algorithms.per_fedavg import PerFedAvg
-from ..balls import Ball
 from ..errors import require
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
+from ..rigour.balls import Ball
 from .instance import Instance
 
 
@@ -30,7 +31,10 @@ def users(c: Sequence[float] = (-1.0, 1.0), L: float = 1.0, R: float = 2.0, a: f
     L, R, a : float
         Curvature, where it is constant, and over which length it then falls to 0.
     """
-    require(abs(sum(c)) < 1e-12 * len(c) and max(abs(v) for v in c) <= R, f"instance I: c = {list(c)}; needs sum 0 and |c_i| <= R = {R:g}")
+    require(
+        abs(sum(c)) < 1e-12 * len(c) and max(abs(v) for v in c) <= R,
+        f"instance I: c = {list(c)}; needs sum 0 and |c_i| <= R = {R:g}",
+    )
     x, h = np.array([-R - a, -R, R, R + a]), np.array([0.0, L, L, 0.0])
     return Problem.from_functions(**Piecewise([Curve(x, h, 0.0, -L * v) for v in c]).functions())
 

@@ -1,8 +1,9 @@
-"""The stochastic meta-gradient G~ = (I - alpha H_i(w; D'')) g_i(w - alpha g_i(w; D); D') of one user: exact by enumeration, or sampled.
+"""The stochastic meta-gradient G~ = (I - alpha H_i(w; D'')) g_i(w - alpha g_i(w; D); D') of one user: exact by
+enumeration, or sampled.
 
-Every batch of a finite support is enumerated: multisets with their multinomial probabilities where batches are drawn with replacement, subsets
-without. Nothing is known here of how variances of means behave: the statements are about that. Derivation of the rounding bound and of the
-sampling intervals: docs/theory.md, section 9.1.
+Every batch of a finite support is enumerated: multisets with their multinomial probabilities where batches are drawn
+with replacement, subsets without. Nothing is known here of how variances of means behave: the statements are about
+that. Derivation of the rounding bound and of the sampling intervals: docs/theory.md, section 9.1.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from ..losses.cosine import Cosine
 from ..losses.noise import Bump, FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
+from ..rigour.interval import UNIT, Interval
+from ..rigour.sampling import ERROR, TOGETHER, Summary, empirical_bernstein, merged, norm_of_mean, summary
 from ..seeds import generator
 from .instance import Instance
-from .interval import UNIT, Interval
 from .on_curves import gradient_error, hessian_error
-from .sampled import ERROR, TOGETHER, Summary, empirical_bernstein, merged, norm_of_mean, summary
 
 LARGEST_ENUMERATION = 10**8  # outcomes of (D, D', D'') for one user at one point
 BLOCK = 2**17  # numbers in one array of a block
@@ -59,7 +60,10 @@ def sizes_of(instance: Instance) -> Sizes:
     """
     algorithm = instance.algorithm
     if not isinstance(algorithm, PerFedAvg) or algorithm.variant != "exact":
-        raise InputError(f"instance {instance.name!r}: no batches to speak of; give algorithm=PerFedAvg(..., variant='exact') with batch sizes")
+        raise InputError(
+            f"instance {instance.name!r}: no batches to speak of; give algorithm=PerFedAvg(..., variant='exact') "
+            "with batch sizes"
+        )
     return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
 
 
@@ -125,7 +129,9 @@ def _table(size: int, m: int, replace: bool) -> NDArray:
 
 def _counts(size: int, m: int, replace: bool, rows: int) -> Iterator[NDArray]:
     """How often each datum is in a batch, shape (k, m), `rows` batches at a time."""
-    chosen = itertools.combinations_with_replacement(range(m), size) if replace else itertools.combinations(range(m), size)
+    chosen = (
+        itertools.combinations_with_replacement(range(m), size) if replace else itertools.combinations(range(m), size)
+    )
     stream = itertools.chain.from_iterable(chosen)
     while True:
         flat = np.fromiter(itertools.islice(stream, rows * size), dtype=np.int64)
@@ -185,7 +191,9 @@ class UserData(Protocol):
 
 
 def _shape_errors(shape: Flat | Sine | Bump, distance: float) -> tuple[float, float]:
-    """Rounding of S' and S'' at a distance from the shape's center: the argument of a sine is rounded twice, a bump's polynomial has few terms."""
+    """Rounding of S' and S'' at a distance from the shape's center: the argument of a sine is rounded twice, a bump's
+    polynomial has few terms.
+    """
     if isinstance(shape, Flat):
         return 0.0, 0.0
     if isinstance(shape, Sine):
@@ -256,7 +264,9 @@ class CurveData:
             center = getattr(shape, "center", 0.0)
             moved += size * (_shape_errors(shape, reach + abs(center))[0] + (len(largest) + 2) * UNIT * top[0])
             bent += size * (_shape_errors(shape, abs(float(w[0]) - center))[1] + (len(largest) + 2) * UNIT * top[1])
-        return gradient_error([self.curve]) + moved + UNIT * self.steepest, hessian_error([self.curve]) + bent + UNIT * self.curvature
+        return gradient_error([self.curve]) + moved + UNIT * self.steepest, hessian_error(
+            [self.curve]
+        ) + bent + UNIT * self.curvature
 
     def content(self) -> bytes:
         c, n = self.curve, self.noise
@@ -317,7 +327,9 @@ class RowData:
     def errors(self, w: NDArray, reach: float) -> tuple[float, float]:
         count = self.dim + 66  # section 4.2 with one row
         far = reach + self._extent
-        return 2 * count * UNIT * (self.steepest + self.curvature * far), 8 * count * UNIT * (self.curvature + self._third * far)
+        return 2 * count * UNIT * (self.steepest + self.curvature * far), 8 * count * UNIT * (
+            self.curvature + self._third * far
+        )
 
     def content(self) -> bytes:
         y = b"" if self._y is None else self._y.tobytes()
@@ -348,11 +360,15 @@ def data_of(problem: Problem, user: int) -> UserData:
     """
     oracle = problem.oracle
     if hasattr(oracle, "fed"):
-        require(oracle.dtype == np.float64, f"the problem computes in {oracle.dtype}; batches are enumerated in float64")
+        require(
+            oracle.dtype == np.float64, f"the problem computes in {oracle.dtype}; batches are enumerated in float64"
+        )
         return RowData(problem, user)
     origin = getattr(oracle, "origin", None)
     if not isinstance(origin, Piecewise):
-        raise InputError("batches: the users' data are not known; give rows with a loss, or piecewise users with FiniteNoise")
+        raise InputError(
+            "batches: the users' data are not known; give rows with a loss, or piecewise users with FiniteNoise"
+        )
     return CurveData(origin.curves[user], origin.noise or FiniteNoise(np.zeros((1, 1)), [Flat()]))
 
 
@@ -371,7 +387,10 @@ def without_replacement_failure(problem: Problem, sizes: Sizes) -> str | None:
     if sizes.replace:
         return None
     oracle = problem.oracle
-    largest, m = max((s for s in (sizes.inner, sizes.outer, sizes.hessian) if s is not None), default=0), int(support_sizes(problem).min())
+    largest, m = (
+        max((s for s in (sizes.inner, sizes.outer, sizes.hessian) if s is not None), default=0),
+        int(support_sizes(problem).min()),
+    )
     if largest > m:
         return f"a batch of {largest} without replacement, but a user has {m} data."
     if largest == 0:
@@ -382,7 +401,11 @@ def without_replacement_failure(problem: Problem, sizes: Sizes) -> str | None:
     else:
         noise = oracle.origin.noise  # type: ignore[union-attr]
         spread = 0.0 if noise is None else float(np.abs(np.asarray(noise.weights) * m - 1).max())
-    return None if spread <= 1e-9 else f"batches without replacement need data of equal weight: a weight is {spread:.6g} of 1/m away from 1/m."
+    return (
+        None
+        if spread <= 1e-9
+        else f"batches without replacement need data of equal weight: a weight is {spread:.6g} of 1/m away from 1/m."
+    )
 
 
 # --- expectations ---
@@ -467,11 +490,21 @@ def enumerated(data: UserData, w: NDArray, alpha: float, sizes: Sizes) -> Moment
     counts = [batch_count(s, m, replace=sizes.replace) for s in sizes[:3]]
     total = math.prod(counts)
     largest = max(s or 0 for s in sizes[:3])
-    require(total <= LARGEST_ENUMERATION, f"batches: {total:.3g} outcomes to enumerate, at most {LARGEST_ENUMERATION:g}; use runs= to sample")
-    require(largest <= LARGEST_BATCH, f"batches: a batch of {largest} to enumerate, at most {LARGEST_BATCH}; use runs= to sample")
-    require(m * d <= LARGEST_SUPPORT, f"batches: {m} data x {d} coordinates to enumerate, at most {LARGEST_SUPPORT}; use runs= to sample")
+    require(
+        total <= LARGEST_ENUMERATION,
+        f"batches: {total:.3g} outcomes to enumerate, at most {LARGEST_ENUMERATION:g}; use runs= to sample",
+    )
+    require(
+        largest <= LARGEST_BATCH,
+        f"batches: a batch of {largest} to enumerate, at most {LARGEST_BATCH}; use runs= to sample",
+    )
+    require(
+        m * d <= LARGEST_SUPPORT,
+        f"batches: {m} data x {d} coordinates to enumerate, at most {LARGEST_SUPPORT}; use runs= to sample",
+    )
     first, target = _target(data, w, alpha)
-    # rows of a block of D'', of D' and of D: no array of a block has many more than BLOCK numbers (or those of one point)
+    # rows of a block of D'', of D' and of D: no array of a block has many more than BLOCK numbers (or those of one
+    # point)
     e_rows = max(1, min(counts[2], BLOCK // max(d, m)))
     pairs = max(1, BLOCK // (d * max(m, e_rows)))
     c_rows = max(1, min(counts[1], pairs, BLOCK // m))
@@ -503,8 +536,11 @@ def enumerated(data: UserData, w: NDArray, alpha: float, sizes: Sizes) -> Moment
     )
 
 
-def sampled(data: UserData, w: NDArray, alpha: float, sizes: Sizes, *, draws: int, error: float = ERROR / TOGETHER) -> Moments:
-    """Both expectations from `draws` independent G~: each interval fails with probability at most `error`, proved for every number of draws.
+def sampled(
+    data: UserData, w: NDArray, alpha: float, sizes: Sizes, *, draws: int, error: float = ERROR / TOGETHER
+) -> Moments:
+    """Both expectations from `draws` independent G~: each interval fails with probability at most `error`, proved for
+    every number of draws.
 
     Parameters
     ----------
@@ -531,7 +567,9 @@ def sampled(data: UserData, w: NDArray, alpha: float, sizes: Sizes, *, draws: in
     first, target = _target(data, w, alpha)
     digest = hashlib.sha256(data.content() + w.tobytes()).hexdigest()
     rng = generator(0, "sampled batches", digest, alpha, tuple(sizes))
-    widest = max(m if not sizes.replace else 1, *((s or 1) * max(d, 8) for s in sizes[:3]), m * d if None in sizes[:3] else 1)
+    widest = max(
+        m if not sizes.replace else 1, *((s or 1) * max(d, 8) for s in sizes[:3]), m * d if None in sizes[:3] else 1
+    )
     total, squares = np.zeros(d), Summary(0, 0.0, 0.0)
     rows = max(1, 8 * BLOCK // widest)
     for at in range(0, draws, rows):
@@ -588,17 +626,23 @@ def _nonnegative(value: float, error: float) -> Interval:
 
 
 def moments_of(instance: Instance) -> list[tuple[int, Moments]]:
-    """User and moments, for every user at every point of the instance: enumerated, or sampled where the instance has `runs`."""
+    """User and moments, for every user at every point of the instance: enumerated, or sampled where the instance has
+    `runs`.
+    """
     if instance.points is None:
         raise InputError(f"instance {instance.name!r}: no points; give one or more w")
     sizes = sizes_of(instance)
     failure = without_replacement_failure(instance.problem, sizes)
     require(failure is None, f"instance {instance.name!r}: {failure}")
-    return _all_moments(instance.problem, instance.alpha, instance.points.tobytes(), len(instance.points), sizes, instance.runs)
+    return _all_moments(
+        instance.problem, instance.alpha, instance.points.tobytes(), len(instance.points), sizes, instance.runs
+    )
 
 
 @functools.lru_cache(maxsize=8)  # versions and forms of a claim are judged on one instance
-def _all_moments(problem: Problem, alpha: float, raw: bytes, k: int, sizes: Sizes, runs: int | None) -> list[tuple[int, Moments]]:
+def _all_moments(
+    problem: Problem, alpha: float, raw: bytes, k: int, sizes: Sizes, runs: int | None
+) -> list[tuple[int, Moments]]:
     points = np.frombuffer(raw).reshape(k, problem.dim)
     found = []
     for user in range(problem.n_users):
@@ -607,5 +651,7 @@ def _all_moments(problem: Problem, alpha: float, raw: bytes, k: int, sizes: Size
             if runs is None:
                 found.append((user, enumerated(data, w, alpha, sizes)))
             else:  # all users and points of a verdict hold together
-                found.append((user, sampled(data, w, alpha, sizes, draws=runs, error=ERROR / TOGETHER / (problem.n_users * k))))
+                found.append(
+                    (user, sampled(data, w, alpha, sizes, draws=runs, error=ERROR / TOGETHER / (problem.n_users * k)))
+                )
     return found

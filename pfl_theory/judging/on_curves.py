@@ -1,4 +1,6 @@
-"""What the statements judged on piecewise functions of one variable share: rounding of f' and F', exact heterogeneity, random instances."""
+"""What the statements judged on piecewise functions of one variable share: rounding of f' and F', exact heterogeneity,
+random instances.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from numpy.typing import NDArray
 
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..problems.problem import Problem
+from ..rigour.interval import UNIT
 from .claim import Hypothesis
 from .instance import Instance
-from .interval import UNIT
 
 
 def curves_of(instance: Instance) -> Sequence[Curve]:
@@ -26,7 +28,11 @@ def curves_of(instance: Instance) -> Sequence[Curve]:
 
 def _curves(instance: Instance) -> str | None:
     known = isinstance(getattr(instance.problem.oracle, "origin", None), Piecewise)
-    return None if known else "the users must be piecewise functions of one variable: there the left side and its rounding are known."
+    return (
+        None
+        if known
+        else "the users must be piecewise functions of one variable: there the left side and its rounding are known."
+    )
 
 
 ON_CURVES = Hypothesis("users are piecewise functions of one variable", _curves)
@@ -67,8 +73,8 @@ def meta_gradient_error(curves: Sequence[Curve], alpha: float, reach: float) -> 
 def heterogeneity(problem: Problem) -> tuple[float, float]:
     """gamma_G and gamma_H over the whole line, exact up to rounding.
 
-    Between nodes of any user the differences of f'' are linear and those of f' quadratic in w: the mean of their squares is a polynomial whose maxima
-    lie at nodes or at roots of a derivative. Outside all nodes both are constant.
+    Between nodes of any user the differences of f'' are linear and those of f' quadratic in w: the mean of their
+    squares is a polynomial whose maxima lie at nodes or at roots of a derivative. Outside all nodes both are constant.
     """
     curves = problem.oracle.origin.curves  # type: ignore[union-attr]
     nodes = np.unique(np.concatenate([c.x for c in curves]))
@@ -104,7 +110,9 @@ def random_curves(rng: np.random.Generator, *, convex: bool = False) -> Instance
     problem = Problem.from_functions(**family.functions())
     nodes = np.concatenate([c.x for c in family.curves])
     points = np.concatenate([rng.choice(nodes, 4), rng.uniform(nodes.min() - 1, nodes.max() + 1, 8)])
-    return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), points[:, None], "random piecewise users")
+    return Instance(
+        problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), points[:, None], "random piecewise users"
+    )
 
 
 def random_convex_curves(rng: np.random.Generator) -> Instance:

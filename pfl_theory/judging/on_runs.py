@@ -1,8 +1,9 @@
-"""Both sides' ingredients for statements about a run: exact expectations on the left, constants with their standing on the right.
+"""Both sides' ingredients for statements about a run: exact expectations on the left, constants with their standing on
+the right.
 
-`exact_run` finds the exact route: quadratic users (or piecewise users that provably stay where they are quadratic) by recursion, other
-piecewise users by enumeration. `exact_terms` are the abstract hypotheses (A) to (D) with the run's own numbers; `assumption_terms` use nothing but
-the constants of Assumptions 1 to 5.
+`exact_run` finds the exact route: quadratic users (or piecewise users that provably stay where they are quadratic) by
+recursion, other piecewise users by enumeration. `exact_terms` are the abstract hypotheses (A) to (D) with the run's own
+numbers; `assumption_terms` use nothing but the constants of Assumptions 1 to 5.
 """
 
 from __future__ import annotations
@@ -17,34 +18,39 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
-from ..algorithms.long_runs import long_run
-from ..algorithms.moments import QuadraticUsers, checked_batch_factor
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
-from ..balls import UNIT, Ball
 from ..errors import InputError, require
+from ..expectations.enumerated_runs import ExactRun, enumerate_run
+from ..expectations.long_runs import long_run
+from ..expectations.quadratics import QuadraticUsers, checked_batch_factor
 from ..losses.noise import Flat
 from ..losses.piecewise import Piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
 from ..problems.problem import Problem
+from ..rigour.balls import UNIT, Ball
+from ..rigour.interval import Interval
+from ..theory.master import Terms
 from .claim import Hypothesis, bound
-from .enumerated_runs import ExactRun, enumerate_run
 from .instance import Instance
-from .interval import Interval
-from .master import Terms
 from .on_curves import gradient_error, heterogeneity
 
 
 @dataclass(frozen=True, eq=False)
 class ClosedRun(Instance):
-    """An instance whose run is known in closed form (identical users without number, say): it lives in code and cannot be written to a file."""
+    """An instance whose run is known in closed form (identical users without number, say): it lives in code and cannot
+    be written to a file.
+    """
 
     run: ExactRun | None = None
     copies: int = 1  # identical users that each of the problem's users stands for
     note: str = ""
 
     def save(self, path: Any) -> Any:
-        raise InputError(f"instance {self.name!r}: its run is a closed form in the library, which a file cannot hold; judge it by its name")
+        raise InputError(
+            f"instance {self.name!r}: its run is a closed form in the library, which a file cannot hold; judge it "
+            "by its name"
+        )
 
 
 class Steps(NamedTuple):
@@ -61,7 +67,9 @@ def steps_of(instance: Instance) -> Steps:
     algorithm: Any = instance.algorithm
     copies = instance.copies if isinstance(instance, ClosedRun) else 1
     n = instance.problem.n_users
-    return Steps(float(algorithm.beta), int(algorithm.local_steps), n * copies, participants(algorithm.participation, n) * copies)
+    return Steps(
+        float(algorithm.beta), int(algorithm.local_steps), n * copies, participants(algorithm.participation, n) * copies
+    )
 
 
 def share(n: int, m: int) -> Ball:
@@ -88,7 +96,11 @@ def _is_exact_variant(instance: Instance) -> str | None:
     if isinstance(algorithm, FedAvg):
         return None if instance.alpha == 0 else "FedAvg is Algorithm 1 only for alpha = 0."
     assert isinstance(algorithm, PerFedAvg)
-    return None if algorithm.variant == "exact" else f"the statement is about the exact direction, not the {algorithm.variant} one."
+    return (
+        None
+        if algorithm.variant == "exact"
+        else f"the statement is about the exact direction, not the {algorithm.variant} one."
+    )
 
 
 def step_at_most(limit: float, smoothness: Any, text: str) -> Hypothesis:
@@ -149,12 +161,19 @@ def exact_run(instance: Instance) -> ExactRun:
     start = 0.0 if instance.w0 is None else instance.w0
     users = quadratic_balls(instance)
     if users is not None:
-        return _by_recursion(users, instance, np.broadcast_to(np.asarray(start, dtype=np.float64), (instance.problem.dim,)))
+        return _by_recursion(
+            users, instance, np.broadcast_to(np.asarray(start, dtype=np.float64), (instance.problem.dim,))
+        )
     if not isinstance(getattr(instance.problem.oracle, "origin", None), Piecewise):
-        raise InputError(f"instance {instance.name!r}: exact expectations of a run are for quadratic users and piecewise users of one variable")
+        raise InputError(
+            f"instance {instance.name!r}: exact expectations of a run are for quadratic users and piecewise users "
+            "of one variable"
+        )
     assert instance.algorithm is not None
     assert instance.rounds is not None
-    return enumerate_run(instance.problem, instance.algorithm, instance.alpha, instance.rounds, float(np.ravel(start)[0]))
+    return enumerate_run(
+        instance.problem, instance.algorithm, instance.alpha, instance.rounds, float(np.ravel(start)[0])
+    )
 
 
 def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> ExactRun:
@@ -164,7 +183,8 @@ def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> Exa
     unbiased = not isinstance(algorithm, FedAvg) or instance.alpha == 0
     require(
         unbiased and getattr(algorithm, "variant", "exact") != "first-order",
-        f"instance {instance.name!r}: on unbounded quadratics this direction has a bias without bound; use piecewise users",
+        f"instance {instance.name!r}: on unbounded quadratics this direction has a bias without bound; use "
+        "piecewise users",
     )
     assert instance.rounds is not None
     found = long_run(users, Ball(instance.alpha), Ball(beta), tau, m, variant, instance.rounds, Ball(w0))
@@ -174,7 +194,9 @@ def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> Exa
 
 
 def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
-    """The users as quadratics in balls: from rows, or piecewise users whose runs never leave where all f_i'' are constant; else None."""
+    """The users as quadratics in balls: from rows, or piecewise users whose runs never leave where all f_i'' are
+    constant; else None.
+    """
     problem = instance.problem
     if hasattr(problem.oracle, "fed"):
         return _from_rows(problem, instance) if isinstance(problem.loss, Quadratic) else None
@@ -183,7 +205,10 @@ def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
 
 def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
     fed, algorithm = problem.federation, instance.algorithm
-    sizes = (getattr(algorithm, "batch_inner", None), getattr(algorithm, "batch_outer", getattr(algorithm, "batch", None)))
+    sizes = (
+        getattr(algorithm, "batch_inner", None),
+        getattr(algorithm, "batch_outer", getattr(algorithm, "batch", None)),
+    )
     replace = bool(getattr(algorithm, "replace", True))
     loss = problem.loss
     assert isinstance(loss, Quadratic)
@@ -195,7 +220,15 @@ def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
         away = Ball(z) - c
         a = Ball(A[i])
         spread = a @ (away.swapaxes(0, 1) @ (pi[:, None] * away)) @ a
-        parts.append((c, *(spread * Ball.relative(checked_batch_factor(size, weights, replace=replace), 4 * UNIT) for size in sizes)))
+        parts.append(
+            (
+                c,
+                *(
+                    spread * Ball.relative(checked_batch_factor(size, weights, replace=replace), 4 * UNIT)
+                    for size in sizes
+                ),
+            )
+        )
     c, inner, outer = (Ball(np.stack([p[k].mid for p in parts]), np.stack([p[k].rad for p in parts])) for k in range(3))
     return QuadraticUsers(Ball(A), c, inner, outer)  # type: ignore[arg-type]
 
@@ -203,14 +236,17 @@ def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
 def _from_curves(instance: Instance) -> QuadraticUsers | None:
     """Piecewise users as the quadratics they are where the run can come, or None.
 
-    With h_i > 0, alpha h_i <= 1 and beta lam_i <= 1, lam_i = h_i (1 - alpha h_i)^2, a local step is a convex combination of w and c_i plus beta times
-    noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0 and the c_i, widened by N/lam_i, is never left, nor by more than
-    alpha |e| by an adapted point.
+    With h_i > 0, alpha h_i <= 1 and beta lam_i <= 1, lam_i = h_i (1 - alpha h_i)^2, a local step is a convex
+    combination of w and c_i plus beta times noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0
+    and the c_i, widened by N/lam_i, is never left, nor by more than alpha |e| by an adapted point.
     """
     origin = getattr(instance.problem.oracle, "origin", None)
     if not isinstance(origin, Piecewise):
         return None
-    if not (isinstance(instance.algorithm, FedAvg) and instance.alpha == 0) and getattr(instance.algorithm, "variant", "") != "exact":
+    if (
+        not (isinstance(instance.algorithm, FedAvg) and instance.alpha == 0)
+        and getattr(instance.algorithm, "variant", "") != "exact"
+    ):
         return None
     noise = origin.noise
     if noise is not None and not all(isinstance(shape, Flat) for shape in noise.shapes):
@@ -249,17 +285,22 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
 def infimum(instance: Instance) -> Ball:
     """F* on piecewise users of one variable, enclosed; middle -infinity where F is unbounded below.
 
-    Between breakpoints cells are cut in eight until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left; beyond them F is linear.
+    Between breakpoints cells are cut in eight until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left;
+    beyond them F is linear.
     """
     problem, alpha = instance.problem, instance.alpha
     origin = getattr(problem.oracle, "origin", None)
     if not isinstance(origin, Piecewise):
-        raise InputError(f"instance {instance.name!r}: the infimum of F is computed for piecewise users of one variable")
+        raise InputError(
+            f"instance {instance.name!r}: the infimum of F is computed for piecewise users of one variable"
+        )
     curves = origin.curves
 
     def at(w: NDArray) -> tuple[NDArray, NDArray]:
         value = np.mean([c.value(w - alpha * c.gradient(w)) for c in curves], axis=0)
-        return value, np.mean([(1 - alpha * c.hessian(w)) * c.gradient(w - alpha * c.gradient(w)) for c in curves], axis=0)
+        return value, np.mean(
+            [(1 - alpha * c.hessian(w)) * c.gradient(w - alpha * c.gradient(w)) for c in curves], axis=0
+        )
 
     cuts = np.unique(np.concatenate([c.meta_breakpoints(alpha) for c in curves]))
     low, high = float(cuts[0]), float(cuts[-1])
@@ -270,7 +311,9 @@ def infimum(instance: Instance) -> Ball:
         return Ball(-math.inf, math.inf)
     nodes, size = max(len(c.x) for c in curves), max(c.steepest + c.variation for c in curves)
     reach = max(abs(low), abs(high)) + alpha * steep
-    rounding = (8 * nodes + 256) * UNIT * size * (3 * reach + high - low) * (1 + alpha * max(c.curvature for c in curves))
+    rounding = (
+        (8 * nodes + 256) * UNIT * size * (3 * reach + high - low) * (1 + alpha * max(c.curvature for c in curves))
+    )
     centre, half = np.array([(low + high) / 2]), (high - low) / 2
     best, floor = math.inf, math.inf
     parts = np.arange(-7, 8, 2)  # a cell is cut into eight
@@ -345,7 +388,11 @@ def sharp_reading(instance: Instance) -> Reading:
     if algorithm.variant == "first-order":
         return Reading(L_F, gamma2, own, (alpha * L * B + noisy) ** 2)
     v2 = a**2 * own + alpha**2 * sh**2 * c.hessian * (B**2 + sg**2 * c.outer)
-    extra = alpha * rho * float(algorithm.delta or DEFAULT_DELTA) * (B**2 + sg**2 * c.outer) / 2 if algorithm.variant == "hessian-free" else 0.0
+    extra = (
+        alpha * rho * float(algorithm.delta or DEFAULT_DELTA) * (B**2 + sg**2 * c.outer) / 2
+        if algorithm.variant == "hessian-free"
+        else 0.0
+    )
     return Reading(L_F, gamma2, v2, (a * noisy + extra) ** 2)
 
 
@@ -362,7 +409,9 @@ def lemma_reading(instance: Instance) -> Reading:
 
 
 def relative_error(instance: Instance) -> float:
-    """Of the formulas above: constants of piecewise users are known up to their own rounding, in formulas of degree at most 8."""
+    """Of the formulas above: constants of piecewise users are known up to their own rounding, in formulas of degree at
+    most 8.
+    """
     origin = getattr(instance.problem.oracle, "origin", None)
     assert isinstance(origin, Piecewise)
     worst = max((3 * len(c.x) + 64) * (1 + c.variation / c.steepest) if c.steepest else 64.0 for c in origin.curves)

@@ -1,6 +1,7 @@
 """exp, log, sine and cosine without library calls, so that the compiler can run them on several numbers at once.
 
-Accuracy (tested against mpmath-grade references): exp and log within 2 ulp, sine and cosine of 2 pi u within 2e-16 absolute.
+Accuracy (tested against mpmath-grade references): exp and log within 2 ulp, sine and cosine of 2 pi u within 2e-16
+absolute.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from numba.core import types
 from numba.extending import intrinsic
 
-from ._jit import scalar
+from .jit import scalar
 
 _LOG2E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -19,7 +20,9 @@ _SHIFT = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer that s
 def bits(typingctx, x):  # type: ignore[no-untyped-def]
     """The 64 bits of a float64 as an int64."""
     if isinstance(x, types.Float):
-        return types.int64(types.float64), lambda context, builder, signature, args: builder.bitcast(args[0], context.get_value_type(types.int64))
+        return types.int64(types.float64), lambda context, builder, signature, args: builder.bitcast(
+            args[0], context.get_value_type(types.int64)
+        )
     return None
 
 
@@ -27,14 +30,18 @@ def bits(typingctx, x):  # type: ignore[no-untyped-def]
 def from_bits(typingctx, n):  # type: ignore[no-untyped-def]
     """The float64 with the 64 bits of an int64."""
     if isinstance(n, types.Integer):
-        return types.float64(types.int64), lambda context, builder, signature, args: builder.bitcast(args[0], context.get_value_type(types.float64))
+        return types.float64(types.int64), lambda context, builder, signature, args: builder.bitcast(
+            args[0], context.get_value_type(types.float64)
+        )
     return None
 
 
 @intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """a * b + c, rounded once: one instruction, and twice the speed of two where it counts."""
-    return types.float64(types.float64, types.float64, types.float64), lambda context, builder, signature, args: builder.fma(*args)
+    return types.float64(
+        types.float64, types.float64, types.float64
+    ), lambda context, builder, signature, args: builder.fma(*args)
 
 
 @scalar
@@ -45,7 +52,9 @@ def exp(x):  # type: ignore[no-untyped-def]
     shifted = fma(x, _LOG2E, _SHIFT)
     n = shifted - _SHIFT
     r = fma(-n, _LN2_LOW, fma(-n, _LN2_HIGH, x))
-    p = fma(2.08767569878681e-09, r, 2.505210838544172e-08)  # Taylor to degree 12 on |r| <= ln(2)/2: truncation below 2e-16
+    p = fma(
+        2.08767569878681e-09, r, 2.505210838544172e-08
+    )  # Taylor to degree 12 on |r| <= ln(2)/2: truncation below 2e-16
     p = fma(p, r, 2.755731922398589e-07)
     p = fma(p, r, 2.7557319223985893e-06)
     p = fma(p, r, 2.48015873015873e-05)

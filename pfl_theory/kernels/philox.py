@@ -1,7 +1,8 @@
 """Random numbers that depend on what they are for, never on how many were drawn before.
 
-Philox-4x32-10 (Salmon, Moraes, Dror and Shaw 2011): a block of four 32-bit words is a function of a key (64 bits, from seed and purpose) and a
-counter of four words (round, user, step, block). So any thread or worker makes the same numbers, in any order, and no state is saved.
+Philox-4x32-10 (Salmon, Moraes, Dror and Shaw 2011): a block of four 32-bit words is a function of a key (64 bits, from
+seed and purpose) and a counter of four words (round, user, step, block). So any thread or worker makes the same
+numbers, in any order, and no state is saved.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from .._jit import helper, kernel, scalar
 from ..seeds import checked_seed
+from .jit import helper, kernel, scalar
 
 LOW = np.uint64(0xFFFFFFFF)
 M0, M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -28,7 +29,9 @@ def stream_key(seed: int, purpose: str) -> np.uint64:
     >>> bool(stream_key(0, "batches") == stream_key(0, "batches")), bool(stream_key(0, "batches") == stream_key(0, "users"))
     (True, False)
     """
-    return np.uint64(int.from_bytes(hashlib.blake2b(f"{checked_seed(seed)}|{purpose}".encode(), digest_size=8).digest(), "little"))
+    return np.uint64(
+        int.from_bytes(hashlib.blake2b(f"{checked_seed(seed)}|{purpose}".encode(), digest_size=8).digest(), "little")
+    )
 
 
 @scalar
@@ -57,7 +60,8 @@ def unit(high, low):  # type: ignore[no-untyped-def]
 def draw(key, round_, user, step, first, last, cumulative, size, replace, order, rows, coef):  # type: ignore[no-untyped-def]
     """A batch of `size` row indices of one user, written to `rows`; `coef` becomes 1/size.
 
-    `cumulative` is empty for uniform weights, else the running sums of each user's weights. `order` is scratch with order[j] = j, left so.
+    `cumulative` is empty for uniform weights, else the running sums of each user's weights. `order` is scratch with
+    order[j] = j, left so.
     """
     m = last - first
     for j in range(0, size, 2):

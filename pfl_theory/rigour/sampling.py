@@ -1,7 +1,8 @@
 """Finite-sample intervals for verdicts that rest on sampling, and the level at which they are stated.
 
-At most `TOGETHER` sampled verdicts are judged together; each has level `LEVEL`, so that all of them are right at once with probability at least
-1 - `ERROR` (Bonferroni). The intervals are proved for every sample size, not asymptotic: docs/theory.md, section 9.1.
+At most `TOGETHER` sampled verdicts are judged together; each has level `LEVEL`, so that all of them are right at once
+with probability at least 1 - `ERROR` (Bonferroni). The intervals are proved for every sample size, not asymptotic:
+docs/theory.md, section 9.1.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ def merged(a: Summary, b: Summary) -> Summary:
     """
     number = a.number + b.number
     gap = b.mean - a.mean
-    return Summary(number, a.mean + gap * b.number / number, a.deviations + b.deviations + gap**2 * a.number * b.number / number)
+    return Summary(
+        number, a.mean + gap * b.number / number, a.deviations + b.deviations + gap**2 * a.number * b.number / number
+    )
 
 
 def empirical_bernstein(found: Summary, largest: float, error: float) -> float:
-    """How far the expectation of samples in [0, largest] may lie from their mean on either side: exceeded with probability at most `error`.
+    """How far the expectation of samples in [0, largest] may lie from their mean on either side: exceeded with
+    probability at most `error`.
 
     Maurer and Pontil (2009), Theorem 4, for X / largest and for 1 - X / largest with `error` / 2 each.
 
@@ -63,10 +67,11 @@ def empirical_bernstein(found: Summary, largest: float, error: float) -> float:
 
 
 def norm_of_mean(count: int, largest: float, mean_square: float, error: float) -> float:
-    """How far the mean of `count` independent vectors may lie from its expectation: exceeded with probability at most `error`.
+    """How far the mean of `count` independent vectors may lie from its expectation: exceeded with probability at most
+    `error`.
 
-    For vectors of norm at most `largest` and mean square norm at most `mean_square`, in any dimension: Smale and Zhou (2007), Lemma 2, which
-    follows from Pinelis (1994).
+    For vectors of norm at most `largest` and mean square norm at most `mean_square`, in any dimension: Smale and Zhou
+    (2007), Lemma 2, which follows from Pinelis (1994).
 
     Examples
     --------
@@ -78,7 +83,9 @@ def norm_of_mean(count: int, largest: float, mean_square: float, error: float) -
 
 
 def note(count: int, lhs: Interval, rhs: Interval) -> str:
-    """A sentence for the verdict: how many samples, at which level and, where the sides overlap, how many would settle it."""
+    """A sentence for the verdict: how many samples, at which level and, where the sides overlap, how many would settle
+    it.
+    """
     text = f"Sampled with N = {count}, level {LEVEL:.7g} each, at most {TOGETHER} judged together."
     if lhs.upper <= rhs.lower or lhs.lower > rhs.upper:
         return text

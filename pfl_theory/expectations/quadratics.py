@@ -1,7 +1,8 @@
-"""Exact expectations of a run: closed recursions for quadratics with batch noise, and a backward operator for functions of one variable.
+"""Exact expectations of a run: closed recursions for quadratics with batch noise, and a backward operator for functions
+of one variable.
 
-Nothing is sampled and no subset of users is enumerated (but for the backward operator, whose users are few). The recursions hold in
-whatever numbers they are given: float64, or fractions, which come out as fractions.
+Nothing is sampled and no subset of users is enumerated (but for the backward operator, whose users are few). The
+recursions hold in whatever numbers they are given: float64, or fractions, which come out as fractions.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..algorithms.algorithm import Algorithm, participants
+from ..algorithms.baselines import FedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import require
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
 from ..problems.problem import Problem
-from .algorithm import Algorithm, participants
-from .baselines import FedAvg
-from .per_fedavg import PerFedAvg
 
-KEPT_DIM = 24  # up to this dimension second moments go through d^2 x d^2 matrices, one a local step; beyond, through all users every round
+# up to this dimension second moments go through d^2 x d^2 matrices, one a local step; beyond, through all users every
+# round
+KEPT_DIM = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +37,8 @@ class QuadraticUsers:
     A : ndarray, shape (n, d, d)
     c : ndarray, shape (n, d)
     inner, outer : ndarray, shape (n, d, d)
-        Covariance of the *mean* gradient of a batch D, D' about grad f_i; independent over users, steps and the two batches. The Hessian has
-        no noise, so Hessian-free steps are exact steps.
+        Covariance of the *mean* gradient of a batch D, D' about grad f_i; independent over users, steps and the two
+        batches. The Hessian has no noise, so Hessian-free steps are exact steps.
     """
 
     A: NDArray
@@ -84,7 +87,8 @@ def quadratic_users(problem: Problem, algorithm: Algorithm) -> QuadraticUsers:
     Raises
     ------
     InputError
-        Another loss, rows with unequal weights and batches without replacement, or another algorithm than Per-FedAvg and FedAvg.
+        Another loss, rows with unequal weights and batches without replacement, or another algorithm than Per-FedAvg
+        and FedAvg.
 
     Examples
     --------
@@ -119,7 +123,8 @@ def _batches(algorithm: Algorithm) -> tuple[int | None, int | None]:
 
 
 def batch_factor(size: int | None, m: int, *, replace: bool) -> float:
-    """c_D: the mean of a batch of `size` of m data has c_D times the variance of one datum; 0 for the exact expectation.
+    """c_D: the mean of a batch of `size` of m data has c_D times the variance of one datum; 0 for the exact
+    expectation.
 
     Examples
     --------
@@ -137,12 +142,18 @@ def checked_batch_factor(size: int | None, weights: NDArray, *, replace: bool) -
     """c_D of a user with these weights, refused where a batch without replacement makes no sense."""
     if size is not None and not replace:
         require(bool(np.ptp(weights) <= 1e-12), "batches without replacement need rows of equal weight")
-        require(size <= len(weights), f"a batch of {size} without replacement from {len(weights)} rows; use at most {len(weights)}")
+        require(
+            size <= len(weights),
+            f"a batch of {size} without replacement from {len(weights)} rows; use at most {len(weights)}",
+        )
     return batch_factor(size, len(weights), replace=replace)
 
 
-def quadratic_moments(users: QuadraticUsers, algorithm: Algorithm, *, rounds: int, w0: ArrayLike | None = None) -> Moments:
-    """Exact moments of a run on quadratics: different curvatures, users drawn without replacement, batch noise, every variant.
+def quadratic_moments(
+    users: QuadraticUsers, algorithm: Algorithm, *, rounds: int, w0: ArrayLike | None = None
+) -> Moments:
+    """Exact moments of a run on quadratics: different curvatures, users drawn without replacement, batch noise, every
+    variant.
 
     Parameters
     ----------
@@ -179,13 +190,19 @@ def quadratic_moments(users: QuadraticUsers, algorithm: Algorithm, *, rounds: in
 
 def _steps(algorithm: Algorithm) -> tuple[float, float, int, str]:
     if isinstance(algorithm, PerFedAvg):
-        return algorithm.alpha, algorithm.beta, algorithm.local_steps, "first-order" if algorithm.variant == "first-order" else "exact"
+        return (
+            algorithm.alpha,
+            algorithm.beta,
+            algorithm.local_steps,
+            "first-order" if algorithm.variant == "first-order" else "exact",
+        )
     assert isinstance(algorithm, FedAvg)
     return 0.0, algorithm.beta, algorithm.local_steps, "exact"
 
 
 def directions(users: QuadraticUsers, alpha: Any, variant: str) -> tuple[Any, Any, Any]:
-    """Hessians of F_i, the matrices Lambda_i of the mean direction Lambda_i (w - c_i), and the covariance of the direction, in any numbers.
+    """Hessians of F_i, the matrices Lambda_i of the mean direction Lambda_i (w - c_i), and the covariance of the
+    direction, in any numbers.
 
     ``plain`` steps along grad f_i, whatever F is.
     """
@@ -210,7 +227,9 @@ class _Maps(NamedTuple):
     N: NDArray  # mean over users of the noise's covariance
 
 
-def recursion(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, variant: str, rounds: int, w0: NDArray) -> Moments:
+def recursion(
+    users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, variant: str, rounds: int, w0: NDArray
+) -> Moments:
     """The recursion itself, in the numbers it is given (arrays of fractions stay fractions).
 
     Parameters
@@ -249,7 +268,9 @@ def recursion(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, va
         covs.append(cov)
     at_w.append(_norm(objective, pull, mean, cov))
     values.append(_value(objective, pull, offset, mean, cov))
-    return Moments(np.array(means), np.array(covs), np.array(values), np.array(at_w), np.array(local).reshape(rounds, tau))
+    return Moments(
+        np.array(means), np.array(covs), np.array(values), np.array(at_w), np.array(local).reshape(rounds, tau)
+    )
 
 
 def _share(a: int, b: int, dtype: Any) -> Any:
@@ -278,7 +299,8 @@ def _local_maps(M: NDArray, c: NDArray, noise: NDArray, tau: int) -> list[_Maps]
 
 
 def _spread_of(maps: _Maps, n: int) -> Callable[[NDArray, NDArray], NDArray]:
-    """(1/n) sum over users of (a_i - abar)(a_i - abar)^T + dP_i C dP_i^T, a_i = P_i mu + h_i, as a function of mu and C.
+    """(1/n) sum over users of (a_i - abar)(a_i - abar)^T + dP_i C dP_i^T, a_i = P_i mu + h_i, as a function of mu and
+    C.
 
     Deviations from the mean over users are formed first: nothing cancels.
     """
@@ -292,7 +314,9 @@ def _spread_of(maps: _Maps, n: int) -> Callable[[NDArray, NDArray], NDArray]:
 
         return through_users
     flat = dP.reshape(n, d * d)
-    second = (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)  # vec(S) -> vec(mean of dP S dP^T)
+    second = (
+        (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)
+    )  # vec(S) -> vec(mean of dP S dP^T)
     cross = (flat.T @ dh / n).reshape(d, d, d)  # (a, b), c: mean of dP[a, b] dh[c]
     fixed = dh.T @ dh / n
 
@@ -331,7 +355,9 @@ def stationary(users: QuadraticUsers, algorithm: Algorithm) -> tuple[NDArray, ND
     second = (flat.T @ flat / n).reshape(d, d, d, d).transpose(0, 2, 1, 3).reshape(d * d, d * d)
     whole = np.kron(last.P, last.P) + p * second
     radius = max(np.abs(np.linalg.eigvals(last.P)).max(), np.abs(np.linalg.eigvals(whole)).max())
-    require(bool(radius < 1), f"the recursion does not contract (spectral radius {radius:.6g}); there is no stationary law")
+    require(
+        bool(radius < 1), f"the recursion does not contract (spectral radius {radius:.6g}); there is no stationary law"
+    )
     mean = np.linalg.solve(one - last.P, last.h)
     away = last.p_away @ mean + last.h_away
     cov = np.linalg.solve(np.eye(d * d) - whole, (p * (away.T @ away) / n + last.N / m).ravel()).reshape(d, d)
@@ -342,7 +368,8 @@ def stationary(users: QuadraticUsers, algorithm: Algorithm) -> tuple[NDArray, ND
 
 
 class Backward(NamedTuple):
-    """Values u_k(w0), the t-average of E |F'(wbar_{k+1,t})|^2 for k = 0 .. K - 1, and the ends between which the stationary value lies.
+    """Values u_k(w0), the t-average of E |F'(wbar_{k+1,t})|^2 for k = 0 .. K - 1, and the ends between which the
+    stationary value lies.
 
     `lower` and `upper` are the least and largest value of u_k over the nodes, for each k.
     """
@@ -352,11 +379,15 @@ class Backward(NamedTuple):
     upper: NDArray
 
 
-def backward(problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, interval: tuple[float, float], nodes: int = 60) -> Backward:
-    """Exact expectations for users of one variable without batch noise: functions are carried backwards, not laws forwards.
+def backward(
+    problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, interval: tuple[float, float], nodes: int = 60
+) -> Backward:
+    """Exact expectations for users of one variable without batch noise: functions are carried backwards, not laws
+    forwards.
 
-    u_0(w) = (1/tau) sum_t mean over A of F'(wbar_t(w; A))^2, and u_{k+1}(w) = mean over A of u_k(T_A(w)), T_A the map of a round of the
-    users A. Functions are kept by their values at Chebyshev nodes of an interval that the rounds do not leave.
+    u_0(w) = (1/tau) sum_t mean over A of F'(wbar_t(w; A))^2, and u_{k+1}(w) = mean over A of u_k(T_A(w)), T_A the map
+    of a round of the users A. Functions are kept by their values at Chebyshev nodes of an interval that the rounds do
+    not leave.
 
     Parameters
     ----------
@@ -381,7 +412,10 @@ def backward(problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, 
 
     require(problem.dim == 1, f"backward: d = {problem.dim}; it is for functions of one variable")
     plan = algorithm.plan  # type: ignore[attr-defined]
-    require(not (plan.batch_inner or plan.batch_outer or plan.batch_hessian), "backward: give None for the batches; batch noise is not enumerated")
+    require(
+        not (plan.batch_inner or plan.batch_outer or plan.batch_hessian),
+        "backward: give None for the batches; batch noise is not enumerated",
+    )
     low, high = interval
     require(low <= w0 <= high, f"backward: w0 = {w0} lies outside the interval [{low}, {high}]")
     n = problem.n_users
@@ -392,11 +426,16 @@ def backward(problem: Problem, algorithm: Algorithm, *, rounds: int, w0: float, 
     for k, w in enumerate(at):
         path = _user_paths(problem, plan, float(w))  # (tau + 1, n)
         averages = path[:, subsets].mean(2)  # (tau + 1, subsets)
-        slopes = np.array([[_mean_meta_gradient(problem, plan.alpha, float(v)) for v in line] for line in averages[:-1]])
+        slopes = np.array(
+            [[_mean_meta_gradient(problem, plan.alpha, float(v)) for v in line] for line in averages[:-1]]
+        )
         first[k] = (slopes**2).mean()
         ends[k] = averages[-1]
     slack = 1e-9 * (high - low)
-    require(bool((ends >= low - slack).all() and (ends <= high + slack).all()), f"backward: a round leaves [{low}, {high}]; give a wider interval")
+    require(
+        bool((ends >= low - slack).all() and (ends <= high + slack).all()),
+        f"backward: a round leaves [{low}, {high}]; give a wider interval",
+    )
     # values at the rounds' ends are linear in values at the nodes: one matrix does a round
     base = BarycentricInterpolator(at, np.eye(nodes))
     spread = base(np.clip(ends, low, high).ravel()).reshape(nodes, len(subsets), nodes).mean(1)
@@ -418,7 +457,7 @@ def _user_paths(problem: Problem, plan: Any, w: float) -> NDArray:
 
 
 def _direction(problem: Problem, plan: Any, point: NDArray) -> NDArray:
-    from .local_steps import FIRST_ORDER, HESSIAN_FREE
+    from ..algorithms.local_steps import FIRST_ORDER, HESSIAN_FREE
 
     if plan.alpha == 0:
         return problem.gradient(point)
@@ -426,7 +465,9 @@ def _direction(problem: Problem, plan: Any, point: NDArray) -> NDArray:
         return problem.gradient(problem.adapted(point, plan.alpha))
     if plan.variant == HESSIAN_FREE:
         v = problem.gradient(problem.adapted(point, plan.alpha))
-        return v - plan.alpha * (problem.gradient(point + plan.delta * v) - problem.gradient(point - plan.delta * v)) / (2 * plan.delta)
+        return v - plan.alpha * (
+            problem.gradient(point + plan.delta * v) - problem.gradient(point - plan.delta * v)
+        ) / (2 * plan.delta)
     return problem.meta_gradient(point, plan.alpha)
 
 

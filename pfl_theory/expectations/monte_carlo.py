@@ -1,7 +1,8 @@
-"""Many independent runs at once, for users whose functions are scalar quadratics with Gaussian noise: what exact expectations are judged against.
+"""Many independent runs at once, for users whose functions are scalar quadratics with Gaussian noise: what exact
+expectations are judged against.
 
-Runs stand side by side in vector registers. Every random number is a function of (seed, run, round, user, step), so any chunk of runs
-gives the same bits.
+Runs stand side by side in vector registers. Every random number is a function of (seed, run, round, user, step), so any
+chunk of runs gives the same bits.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._jit import chunks, kernel, over_users, scalar
-from .._vector_math import fma, from_bits, log, sin_cos_turn
+from ..algorithms.algorithm import participants
+from ..algorithms.baselines import FedAvg
+from ..algorithms.local_steps import FIRST_ORDER, PLAIN
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import require
-from .algorithm import participants
-from .baselines import FedAvg
-from .local_steps import FIRST_ORDER, PLAIN
-from .per_fedavg import PerFedAvg
-from .random import philox, stream_key
+from ..kernels.jit import chunks, kernel, over_users, scalar
+from ..kernels.philox import philox, stream_key
+from ..kernels.vector_math import fma, from_bits, log, sin_cos_turn
 
 SIDE = 64  # runs side by side
 TWO_52 = 4503599627370496.0
@@ -54,8 +55,8 @@ def word_unit(word):  # type: ignore[no-untyped-def]
 def normals(key, round_, step, who, z):  # type: ignore[no-untyped-def]
     """Three standard normals for each of SIDE runs, to z[0:SIDE], z[SIDE:2 SIDE], z[2 SIDE:]; `who` is user + 2^32 run.
 
-    Box-Muller on the four words of a Philox block, so |z| < 6.77. One flat array with constant offsets: the compiler sees that the
-    three parts do not overlap, and keeps the whole loop in vector registers.
+    Box-Muller on the four words of a Philox block, so |z| < 6.77. One flat array with constant offsets: the compiler
+    sees that the three parts do not overlap, and keeps the whole loop in vector registers.
     """
     for k in range(SIDE):
         a, b, c, d = philox(key, round_, who[k], step, who[k] >> 32)
@@ -68,8 +69,12 @@ def normals(key, round_, step, who, z):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def quadratic_runs(curvature, centre, noise, meta, plan, count, rounds, every, start, user_key, noise_key, first, last, sums, final):  # type: ignore[no-untyped-def]
-    """Runs first .. last in blocks of SIDE. `meta` holds the slope and offset of F'; `sums[r]` gains F'(w)^2 and its square at record r."""
+def quadratic_runs(
+    curvature, centre, noise, meta, plan, count, rounds, every, start, user_key, noise_key, first, last, sums, final
+):  # type: ignore[no-untyped-def]
+    """Runs first .. last in blocks of SIDE. `meta` holds the slope and offset of F'; `sums[r]` gains F'(w)^2 and its
+    square at record r.
+    """
     n = len(curvature)
     w, local, total = np.empty(SIDE), np.empty(SIDE), np.empty(SIDE)
     a, c = np.empty(SIDE), np.empty(SIDE)
@@ -103,7 +108,9 @@ def quadratic_runs(curvature, centre, noise, meta, plan, count, rounds, every, s
                         for e in range(min(4, count - j)):
                             here = j + e
                             word = words[0] if e == 0 else words[1] if e == 1 else words[2] if e == 2 else words[3]
-                            other = here + np.int64((word * np.uint64(n - here)) >> np.uint64(32))  # off uniform by at most n / 2^32
+                            other = here + np.int64(
+                                (word * np.uint64(n - here)) >> np.uint64(32)
+                            )  # off uniform by at most n / 2^32
                             order[here], order[other] = order[other], order[here]
                             chosen[here, k] = order[here]
             for k in range(SIDE):
@@ -151,8 +158,8 @@ def quadratic_monte_carlo(
     curvature, centre : array_like, shape (n,)
     runs, rounds : int
     noise : tuple of 3 floats
-        Standard deviations of the batch means of inner gradient, outer gradient and Hessian. (The Hessian-free variant equals the exact one here:
-        both difference points see one batch, and f_i is quadratic.)
+        Standard deviations of the batch means of inner gradient, outer gradient and Hessian. (The Hessian-free variant
+        equals the exact one here: both difference points see one batch, and f_i is quadratic.)
     w0 : float
         First model.
     every : int
@@ -170,7 +177,10 @@ def quadratic_monte_carlo(
     True
     """
     a, c = np.array(curvature, dtype=np.float64), np.array(centre, dtype=np.float64)
-    require(a.ndim == 1 and a.shape == c.shape and len(a) > 0, f"curvature has shape {a.shape} and centre {c.shape}; give (n,) and (n,)")
+    require(
+        a.ndim == 1 and a.shape == c.shape and len(a) > 0,
+        f"curvature has shape {a.shape} and centre {c.shape}; give (n,) and (n,)",
+    )
     require(bool(np.isfinite(a).all() and np.isfinite(c).all()), "curvature or centre contain NaN or infinity")
     sigma = np.array(noise, dtype=np.float64)
     require(sigma.shape == (3,) and bool((sigma >= 0).all()), f"noise = {noise}; give three standard deviations >= 0")
@@ -178,7 +188,7 @@ def quadratic_monte_carlo(
         require(isinstance(value, (int, np.integer)) and value >= 1, f"{name} = {value!r}; must be an integer >= 1")
     n = len(a)
     if isinstance(algorithm, FedAvg):
-        from .algorithm import plain_plan
+        from ..algorithms.algorithm import plain_plan
 
         alpha, plan = 0.0, plain_plan(algorithm.beta, algorithm.local_steps, None, True)
     else:
@@ -187,12 +197,16 @@ def quadratic_monte_carlo(
     meta = np.array([slopes.mean(), (slopes * c).mean()])
     at = np.array([k for k in range(rounds) if k % every == 0] + [rounds])
     blocks = -(-runs // SIDE)
-    pieces = [(b0 * SIDE, min(b1 * SIDE, runs)) for b0, b1 in chunks(blocks, 50.0 * runs * rounds * n * plan.local_steps)]
+    pieces = [
+        (b0 * SIDE, min(b1 * SIDE, runs)) for b0, b1 in chunks(blocks, 50.0 * runs * rounds * n * plan.local_steps)
+    ]
     sums, final = np.zeros((len(pieces), len(at), 2)), np.empty(runs)
     keys = stream_key(seed, "monte carlo users"), stream_key(seed, "monte carlo noise")
     count = participants(algorithm.participation, n)
     over_users(
-        lambda piece, first, last: quadratic_runs(a, c, sigma, meta, plan, count, rounds, every, float(w0), *keys, first, last, sums[piece], final),
+        lambda piece, first, last: quadratic_runs(
+            a, c, sigma, meta, plan, count, rounds, every, float(w0), *keys, first, last, sums[piece], final
+        ),
         pieces,
     )
     mean, square = sums.sum(0).T / runs

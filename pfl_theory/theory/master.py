@@ -1,6 +1,8 @@
-"""The corrected Theorem 4.5 as formulas: the master inequalities (M-i), (M-ii), (M-r1) and the linear form with explicit constants.
+"""The corrected Theorem 4.5 as formulas: the master inequalities (M-i), (M-ii), (M-r1) and the linear form with
+explicit constants.
 
-Proofs: docs/theory.md, section 9.5. All formulas take balls and give balls: what comes out encloses the exact right side.
+Proofs: docs/theory.md, section 9.5. All formulas take balls and give balls: what comes out encloses the exact right
+side.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..balls import UNIT, Ball
 from ..errors import require
+from ..rigour.balls import UNIT, Ball
 
 MOST_S = 0.1  # s = beta tau L_F of the linear form and of Proposition 3; the master inequalities themselves need s <= 1
 
-# (theta, statement): c0, c1, c2v, c2g, c3, c4 for every s <= 1/10, p <= 1, m >= 1; certified in tests/test_master.py with balls over sqrt(s)
+# (theta, statement): c0, c1, c2v, c2g, c3, c4 for every s <= 1/10, p <= 1, m >= 1; certified in tests/test_master.py
+# with balls over sqrt(s)
 CERTIFIED = {
     (1.0, "i"): (2.04, 1.49, 3.20, 1.55, 1.34, 3.66),
     (1.0, "ii"): (2.46, 2.34, 4.20, 2.03, 1.94, 4.87),
@@ -69,9 +72,11 @@ class Growth(NamedTuple):
 
 
 def growth(x: Ball, tau: int) -> Growth:
-    """How far local steps can carry: P_t = (1 + x)^t - 1, N_t^2 = x^2 sum_{j<t} (1 + x)^{2j}, and their averages over t.
+    """How far local steps can carry: P_t = (1 + x)^t - 1, N_t^2 = x^2 sum_{j<t} (1 + x)^{2j}, and their averages over
+    t.
 
-    Running sums of nonnegative terms, so every value has a small relative error: at most 6 tau + 32 roundings, and 2 + 3 x tau times that of x.
+    Running sums of nonnegative terms, so every value has a small relative error: at most 6 tau + 32 roundings, and 2 +
+    3 x tau times that of x.
     """
     value = float(x.mid)
     if value == 0.0 and float(x.rad) == 0.0:  # straight functions: nothing grows
@@ -118,7 +123,8 @@ def second_drift(terms: Terms, g: Growth, n: int) -> Ball:
 
 
 def largest_root(excess, scale: float) -> Ball:  # type: ignore[no-untyped-def]
-    """The largest X >= 0 at which `excess` is not negative, enclosed: excess is concave in X^2, so it is negative beyond.
+    """The largest X >= 0 at which `excess` is not negative, enclosed: excess is concave in X^2, so it is negative
+    beyond.
 
     Parameters
     ----------
@@ -139,7 +145,9 @@ def largest_root(excess, scale: float) -> Ball:  # type: ignore[no-untyped-def]
         return float(excess(Ball(value)).mid)
 
     def beyond(value: float, smaller: float) -> bool:
-        """Negative at `value` and lower than at `smaller`: as it is concave in X^2 it stays negative from `value` on."""
+        """Negative at `value` and lower than at `smaller`: as it is concave in X^2 it stays negative from `value`
+        on.
+        """
         top = float(excess(Ball(value)).upper)
         return top < 0 and top < float(excess(Ball(smaller)).lower)
 
@@ -152,10 +160,17 @@ def largest_root(excess, scale: float) -> Ball:  # type: ignore[no-untyped-def]
         return Ball(high, math.inf)
     inner = 0.0
     if middle(0.0) < 0:  # trajectory form with Phi < 0: the admissible set is an interval about the maximiser, or empty
-        inner = math.sqrt(float(minimize_scalar(lambda z: -middle(math.sqrt(z)), bounds=(0.0, high**2), method="bounded", options={"xatol": 0.0}).x))
+        inner = math.sqrt(
+            float(
+                minimize_scalar(
+                    lambda z: -middle(math.sqrt(z)), bounds=(0.0, high**2), method="bounded", options={"xatol": 0.0}
+                ).x
+            )
+        )
     empty = middle(inner) < 0  # at most within rounding
     root = inner if empty else float(brentq(middle, inner, high, xtol=SMALL * scale, rtol=16 * UNIT, maxiter=1000))
-    # both ends move out until their signs are certain: first as far as the radius at the root and the slope there suggest
+    # both ends move out until their signs are certain: first as far as the radius at the root and the slope there
+    # suggest
     at, step = excess(Ball(root)), 1e-4 * root
     slope = (float(at.mid) - middle(root + step)) / step if step > 0 else 0.0
     likely = 1.5 * float(at.rad) / slope if slope > 0 else 0.0
@@ -213,7 +228,8 @@ def bound_r1(terms: Terms, n: int) -> Ball:
 
 
 def linear_constants(s: Ball, p: Ball, per_m: Ball, theta: float, statement: str) -> tuple[Ball, ...]:
-    """c0, c1, c2v, c2g, c3, c4 of the linear form at (s, p, 1/m), with omega = sqrt(s), eta = sqrt(s)/2, mu = (1/4, 1/2, 1/4).
+    """c0, c1, c2v, c2g, c3, c4 of the linear form at (s, p, 1/m), with omega = sqrt(s), eta = sqrt(s)/2, mu = (1/4,
+    1/2, 1/4).
 
     Parameters
     ----------
@@ -249,7 +265,10 @@ def linear_constants_of_root(z: Ball, p: Ball, per_m: Ball, theta: float, statem
     aX = 1.0 + z / 2.0 + 2.0 * hs
     aY = 2.0 * hs + both * p
     a = aX + aY * ph * ph * s * s / mu1
-    l1, l3 = z * (z + 2.0) / 2.0 * (1.0 + z) * k2, z * (z + 2.0) / 3.0 * (1.0 + z)  # (1 + 1/eta)(1 + omega) times s k2/2 and s/3
+    l1, l3 = (
+        z * (z + 2.0) / 2.0 * (1.0 + z) * k2,
+        z * (z + 2.0) / 3.0 * (1.0 + z),
+    )  # (1 + 1/eta)(1 + omega) times s k2/2 and s/3
     l4 = both * ch * ch * per_m
     return (
         a * c0,
@@ -262,13 +281,18 @@ def linear_constants_of_root(z: Ball, p: Ball, per_m: Ball, theta: float, statem
 
 
 def linear(terms: Terms, constants: tuple) -> Ball:  # type: ignore[type-arg]
-    """c0 Phi + c1 (beta L/m) v^2 + c2v (beta L)^2 (tau - 1) v^2 + c2g (beta L)^2 tau (tau - 1) gamma^2 + c3 beta tau L p gamma^2 + c4 b^2.
+    """c0 Phi + c1 (beta L/m) v^2 + c2v (beta L)^2 (tau - 1) v^2 + c2g (beta L)^2 tau (tau - 1) gamma^2 + c3 beta tau L
+    p gamma^2 + c4 b^2.
 
     Phi enters as max(Phi, 0): for Phi < 0 the linear form proves nothing better.
     """
     c0, c1, c2v, c2g, c3, c4 = constants
     x, tau = terms.x, float(terms.tau)
-    phi = Ball.between(max(float(terms.Phi.lower), 0.0), max(float(terms.Phi.upper), 0.0)) if float(terms.Phi.lower) < 0 else terms.Phi
+    phi = (
+        Ball.between(max(float(terms.Phi.lower), 0.0), max(float(terms.Phi.upper), 0.0))
+        if float(terms.Phi.lower) < 0
+        else terms.Phi
+    )
     noise = c1 * x / terms.m * terms.v2 + c2v * (x * x) * (tau - 1) * terms.v2
     users = c2g * (x * x) * (tau * (tau - 1)) * terms.gamma2 + c3 * x * tau * terms.p * terms.gamma2
     return c0 * phi + noise + users + c4 * terms.b2
@@ -277,5 +301,14 @@ def linear(terms: Terms, constants: tuple) -> Ball:  # type: ignore[type-arg]
 def full_participation(terms: Terms) -> Ball:
     """Proposition 3: 2 Phi + beta L v^2 + (beta L)^2 tau (tau - 1) gamma^2 + 1.961 b^2, r = 1, s <= 1/10."""
     x, tau = terms.x, float(terms.tau)
-    phi = Ball.between(max(float(terms.Phi.lower), 0.0), max(float(terms.Phi.upper), 0.0)) if float(terms.Phi.lower) < 0 else terms.Phi
-    return 2.0 * phi + x * terms.v2 + x * x * (tau * (tau - 1)) * terms.gamma2 + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
+    phi = (
+        Ball.between(max(float(terms.Phi.lower), 0.0), max(float(terms.Phi.upper), 0.0))
+        if float(terms.Phi.lower) < 0
+        else terms.Phi
+    )
+    return (
+        2.0 * phi
+        + x * terms.v2
+        + x * x * (tau * (tau - 1)) * terms.gamma2
+        + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
+    )

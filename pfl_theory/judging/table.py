@@ -49,13 +49,20 @@ def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[
 def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
     """The verdict with the largest ratio among `count` random instances; any that does not hold comes first."""
     if claim.draw is None:
-        raise InputError(f"{claim.name} ({claim.version}): its witness refutes it, so no random instances are drawn; judge a named instance")
+        raise InputError(
+            f"{claim.name} ({claim.version}): its witness refutes it, so no random instances are drawn; judge a "
+            "named instance"
+        )
     rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
     verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
     good = _on_random(claim)
-    worst = max(verdicts, key=lambda v: (v.outcome != good, -math.inf if math.isnan(v.ratio) else v.ratio))  # 0 against 0 has no ratio
+    worst = max(
+        verdicts, key=lambda v: (v.outcome != good, -math.inf if math.isnan(v.ratio) else v.ratio)
+    )  # 0 against 0 has no ratio
     so_many = f"{sum(v.outcome == good for v in verdicts)} of {count} {'hold' if good == 'HOLDS' else 'are ' + good}"
-    return dataclasses.replace(worst, instance=f"worst of {count} random", reason=f"{so_many}; the worst: {worst.reason}")
+    return dataclasses.replace(
+        worst, instance=f"worst of {count} random", reason=f"{so_many}; the worst: {worst.reason}"
+    )
 
 
 def _on_random(claim: Claim) -> str:

@@ -1,7 +1,9 @@
-"""Averages over K rounds of quadratic users, exactly, in time that grows with log K: what statements about a whole run compare.
+"""Averages over K rounds of quadratic users, exactly, in time that grows with log K: what statements about a whole run
+compare.
 
-Mean and second moment of w_k follow an affine map, the same every round, and everything asked for is an affine function of them. Sums over rounds
-come from doubling. The numbers may be floats, fractions, or balls (`pfl_theory.balls`), which enclose the exact value. docs/theory.md, section 9.5.6.
+Mean and second moment of w_k follow an affine map, the same every round, and everything asked for is an affine function
+of them. Sums over rounds come from doubling. The numbers may be floats, fractions, or balls
+(`pfl_theory.rigour.balls`), which enclose the exact value. docs/theory.md, section 9.5.6.
 """
 
 from __future__ import annotations
@@ -10,15 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..balls import Ball
 from ..errors import require
-from .moments import QuadraticUsers, directions
+from ..rigour.balls import Ball
+from .quadratics import QuadraticUsers, directions
 
 MOST_DIM = 8  # matrices have (d + d^2)^2 numbers, one a local step
 
 
 class Affine(NamedTuple):
-    """z -> M z + b, with the sums over its powers: R = sum of M^i over i < k, b after k steps, u = sum of b after i < k steps."""
+    """z -> M z + b, with the sums over its powers: R = sum of M^i over i < k, b after k steps, u = sum of b after i < k
+    steps.
+    """
 
     M: Any
     b: Any
@@ -57,7 +61,9 @@ class RunAverages(NamedTuple):
     mean: Any
 
 
-def long_run(users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, variant: str, rounds: int, w0: Any) -> RunAverages:
+def long_run(
+    users: QuadraticUsers, alpha: Any, beta: Any, tau: int, m: int, variant: str, rounds: int, w0: Any
+) -> RunAverages:
     """Averages over a run, in the numbers that are given.
 
     Parameters
@@ -143,7 +149,11 @@ def _identity(d: int, like: Any) -> Any:
 
     if isinstance(like, Ball):
         return Ball(np.eye(d))
-    return np.array([[Fraction(int(i == k)) for k in range(d)] for i in range(d)], dtype=object) if like.dtype.kind == "O" else np.eye(d)
+    return (
+        np.array([[Fraction(int(i == k)) for k in range(d)] for i in range(d)], dtype=object)
+        if like.dtype.kind == "O"
+        else np.eye(d)
+    )
 
 
 def _joined(*parts: Any, axis: int = -1) -> Any:
@@ -154,7 +164,9 @@ def _joined(*parts: Any, axis: int = -1) -> Any:
 
 
 def _near_minimiser(objective: Any, pull: Any, d: int, like: Any) -> Any:
-    """A float point near the minimiser of F; 0 where the Hessian of F is singular. Any point is right, a near one is precise."""
+    """A float point near the minimiser of F; 0 where the Hessian of F is singular. Any point is right, a near one is
+    precise.
+    """
     if not isinstance(like, Ball) and like.dtype.kind == "O":
         return like[0] * 0
     a = objective.mid if isinstance(objective, Ball) else objective

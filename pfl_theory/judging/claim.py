@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, require
+from ..rigour.interval import Interval
 from .instance import Instance
-from .interval import Interval
 
 OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
 VERSIONS = ("paper", "sharp", "corrected")
@@ -75,7 +75,11 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """Plain data for tables."""
-        sides = {f"{s}_{e}": None if (i := getattr(self, s)) is None else getattr(i, e) for s in ("lhs", "rhs") for e in ("lower", "upper")}
+        sides = {
+            f"{s}_{e}": None if (i := getattr(self, s)) is None else getattr(i, e)
+            for s in ("lhs", "rhs")
+            for e in ("lower", "upper")
+        }
         head = {
             "claim": self.claim,
             "version": self.version,
@@ -85,7 +89,13 @@ class Verdict:
             "control": self.control,
             "outcome": self.outcome,
         }
-        return {**head, **sides, "ratio": None if math.isnan(self.ratio) else self.ratio, "level": self.level, "reason": self.reason}
+        return {
+            **head,
+            **sides,
+            "ratio": None if math.isnan(self.ratio) else self.ratio,
+            "level": self.level,
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,8 @@ class Claim:
     title, statement, source : str
         For people: what it says and where it stands.
     known_ratio : float
-        lhs / rhs that `witness` reaches: the control row multiplies the right side by 0.99 of it and must come out VIOLATED.
+        lhs / rhs that `witness` reaches: the control row multiplies the right side by 0.99 of it and must come out
+        VIOLATED.
     tight : bool
         Whether no smaller right side of this form is valid.
     hypotheses : tuple of Hypothesis
@@ -123,10 +134,12 @@ class Claim:
     expected : str
         Outcome on the witness: VIOLATED for a transcribed statement that it refutes.
     open_constant : str
-        Name of a constant that the statement leaves open, ``O(1)``. It is judged as 1: where that is too small the outcome is VIOLATED, elsewhere
-        INCONCLUSIVE, and the ratio is the smallest constant that covers the instance. Such a statement never HOLDS.
+        Name of a constant that the statement leaves open, ``O(1)``. It is judged as 1: where that is too small the
+        outcome is VIOLATED, elsewhere INCONCLUSIVE, and the ratio is the smallest constant that covers the instance.
+        Such a statement never HOLDS.
     short : str
-        The right side, or what is wrong with it, in a few words, for the table of all statements; empty where another form's words cover it.
+        The right side, or what is wrong with it, in a few words, for the table of all statements; empty where another
+        form's words cover it.
     """
 
     name: str
@@ -166,7 +179,13 @@ class Claim:
             A side is NaN, or the instance is empty.
         """
         at = self.witness() if instance is None else instance
-        where: Any = {"claim": self.name, "version": self.version, "form": self.form, "instance": at.name, "control": factor}
+        where: Any = {
+            "claim": self.name,
+            "version": self.version,
+            "form": self.form,
+            "instance": at.name,
+            "control": factor,
+        }
         for hypothesis in self.hypotheses:
             failure = hypothesis.check(at)
             if failure is not None:
@@ -176,14 +195,27 @@ class Claim:
         outcome, reason, attained = compare(lhs, rhs)
         ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
         if self.open_constant and outcome == "HOLDS":
-            outcome, reason = "INCONCLUSIVE", f"{self.open_constant} = {max(ratio, 0.0):.6g} covers this instance; the statement names no constant."
+            outcome, reason = (
+                "INCONCLUSIVE",
+                f"{self.open_constant} = {max(ratio, 0.0):.6g} covers this instance; the statement names no constant.",
+            )
         reason = f"{reason} {found.note}".rstrip()
         return Verdict(
-            **where, outcome=outcome, reason=reason, lhs=lhs, rhs=rhs, ratio=ratio, attained=attained, scope=found.scope, level=found.level
+            **where,
+            outcome=outcome,
+            reason=reason,
+            lhs=lhs,
+            rhs=rhs,
+            ratio=ratio,
+            attained=attained,
+            scope=found.scope,
+            level=found.level,
         )
 
     def control(self, case: Case | None = None) -> Verdict:
-        """The witness (or a case whose ratio is known) against a right side that is too small: must come out VIOLATED."""
+        """The witness (or a case whose ratio is known) against a right side that is too small: must come out
+        VIOLATED.
+        """
         if case is None or case.ratio is None:
             return self.judge(factor=self.control_factor)
         return self.judge(case.make(), factor=0.99 * case.ratio)
@@ -196,7 +228,8 @@ class Claim:
             if case.name == name:
                 return case
         raise InputError(
-            f"instance {name!r} of {self.name}: no such file, nor one of {', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}"
+            f"instance {name!r} of {self.name}: no such file, nor one of "
+            f"{', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}"
         )
 
 
@@ -208,13 +241,20 @@ def compare(lhs: Interval, rhs: Interval) -> tuple[str, str, bool]:
         return "VIOLATED", f"left side at least {lhs.lower:.9g}, right side at most {rhs.upper:.9g}.", False
     if lhs.is_rounding and rhs.is_rounding:
         return "HOLDS", f"attained: both sides are {rhs.middle:.9g} up to rounding.", True
-    return "INCONCLUSIVE", f"the sides overlap: [{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}].", False
+    return (
+        "INCONCLUSIVE",
+        f"the sides overlap: [{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}].",
+        False,
+    )
 
 
 def bound(instance: Instance, name: str) -> float:
     """A constant for a right side or a hypothesis: exact or proved from above, else an error."""
     found: Mapping[str, Any] = instance.constants
-    require(name in found, f"instance {instance.name!r}: its problem states no constant {name}; give constants= to from_functions")
+    require(
+        name in found,
+        f"instance {instance.name!r}: its problem states no constant {name}; give constants= to from_functions",
+    )
     return float(found[name].bound(name))
 
 

@@ -1,4 +1,5 @@
-"""Lemma 4.3, first part: the bias of the stochastic meta-gradient G~ = (I - alpha H_i(w; D'')) g_i(w - alpha g_i(w; D); D').
+"""Lemma 4.3, first part: the bias of the stochastic meta-gradient G~ = (I - alpha H_i(w; D'')) g_i(w - alpha g_i(w; D);
+D').
 
 =============  ========================================================================  ================================================
 version, form  ||E G~ - grad F_i|| is at most                                            tight
@@ -8,8 +9,9 @@ sharp          (1 + alpha L) Phi(s), s = alpha sigma_G sqrt(c_D), every alpha   
 sharp, convex  Phi with L/2 in place of L, convex users, alpha <= 2/L                    exact for D = 1
 =============  ========================================================================  ================================================
 
-Phi(s) = rho s^2 / 2 up to s = L / rho, then L s - L^2 / (2 rho). c_D = 1/D with replacement, (m - D) / (D (m - 1)) for D of m data without.
-Proofs: docs/theory.md, section 9.1. Judged at points w of users whose data are known one by one: batches are enumerated, or sampled.
+Phi(s) = rho s^2 / 2 up to s = L / rho, then L s - L^2 / (2 rho). c_D = 1/D with replacement, (m - D) / (D (m - 1)) for
+D of m data without. Proofs: docs/theory.md, section 9.1. Judged at points w of users whose data are known one by one:
+batches are enumerated, or sampled.
 """
 
 from __future__ import annotations
@@ -20,21 +22,29 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..algorithms.moments import batch_factor
 from ..algorithms.per_fedavg import PerFedAvg
+from ..expectations.quadratics import batch_factor
 from ..federations.federation import Federation
+from ..judging.claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
+from ..judging.instance import Instance
+from ..judging.on_batches import (
+    Moments,
+    constants_of,
+    has_data,
+    moments_of,
+    sizes_of,
+    support_sizes,
+    without_replacement_failure,
+)
 from ..losses.log_cosh import LogCosh
 from ..losses.logistic import Logistic
 from ..losses.noise import Bump, FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..problems.problem import Problem
+from ..rigour.interval import UNIT, Interval
+from ..rigour.sampling import LEVEL, note
 from ..seeds import generator
-from .batches import Moments, constants_of, has_data, moments_of, sizes_of, support_sizes, without_replacement_failure
-from .claim import Case, Claim, Hypothesis, Sides, alpha_at_most_one_over_curvature, bound, has_constants
-from .instance import Instance
-from .interval import UNIT, Interval
 from .lemma_4_2 import roundings_of_constants
-from .sampled import LEVEL, note
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.3, as transcribed"
 
@@ -61,7 +71,9 @@ def sharp_bound(alpha: float, L: float, rho: float, sigma_G: float, c: float) ->
 
 
 def convex_bound(alpha: float, L: float, rho: float, sigma_G: float, c: float) -> float:
-    """Phi(alpha sigma_G sqrt(c)) with L/2 in place of L: a linear term changes no bias, and Hess f - L/2 has norm at most L/2."""
+    """Phi(alpha sigma_G sqrt(c)) with L/2 in place of L: a linear term changes no bias, and Hess f - L/2 has norm at
+    most L/2.
+    """
     return huber(alpha * sigma_G * math.sqrt(c), L / 2, rho)
 
 
@@ -69,17 +81,23 @@ def convex_bound(alpha: float, L: float, rho: float, sigma_G: float, c: float) -
 
 
 def roundings(instance: Instance) -> int:
-    """Relative error of the computed constants, sigma_G and sigma_H included, in units of 2^-53 (docs/theory.md, section 9.1)."""
+    """Relative error of the computed constants, sigma_G and sigma_H included, in units of 2^-53 (docs/theory.md,
+    section 9.1).
+    """
     oracle = instance.problem.oracle
     if hasattr(oracle, "fed"):
         sums = np.add.reduceat(oracle.fed.weights, oracle.fed.offsets[:-1])
         return roundings_of_constants(instance) + math.ceil(2 * float(np.abs(sums - 1).max()) / UNIT) + 8
     noise = oracle.origin.noise  # type: ignore[union-attr]
-    return roundings_of_constants(instance) + (0 if noise is None else (len(noise.coefficients) + 8) * len(noise.shapes))
+    return roundings_of_constants(instance) + (
+        0 if noise is None else (len(noise.coefficients) + 8) * len(noise.shapes)
+    )
 
 
 def worst_of(instance: Instance, left: Callable[[Moments], Interval], right: Callable[[int], Interval]) -> Sides:
-    """The user and point where the left side comes closest to the right; right(m) is the bound for a user with m data."""
+    """The user and point where the left side comes closest to the right; right(m) is the bound for a user with m
+    data.
+    """
     m = support_sizes(instance.problem)
     rights = {int(k): right(int(k)) for k in set(m.tolist())}
     found = [(left(moments), rights[int(m[user])]) for user, moments in moments_of(instance)]
@@ -95,7 +113,11 @@ def worst_of(instance: Instance, left: Callable[[Moments], Interval], right: Cal
 
 
 def _known(instance: Instance) -> str | None:
-    return None if has_data(instance.problem) else "the users must be rows with a loss (float64), or piecewise functions with finite noise."
+    return (
+        None
+        if has_data(instance.problem)
+        else "the users must be rows with a loss (float64), or piecewise functions with finite noise."
+    )
 
 
 def _batches(instance: Instance) -> str | None:
@@ -108,7 +130,11 @@ def _batches(instance: Instance) -> str | None:
 
 
 def _whole_space(instance: Instance) -> str | None:
-    return None if instance.ball is None else "the assumptions must hold on the whole space, not on a ball: a batch may adapt to a point outside."
+    return (
+        None
+        if instance.ball is None
+        else "the assumptions must hold on the whole space, not on a ball: a batch may adapt to a point outside."
+    )
 
 
 def _convex(instance: Instance) -> str | None:
@@ -152,7 +178,9 @@ def with_batches(
 
 def _algorithm(alpha: float, sizes: tuple[int | None, int | None, int | None], replace: bool) -> PerFedAvg:
     inner, outer, hessian = sizes
-    return PerFedAvg(alpha=alpha, beta=0.1, batch_inner=inner, batch_outer=outer, batch_hessian=hessian, replace=replace)
+    return PerFedAvg(
+        alpha=alpha, beta=0.1, batch_inner=inner, batch_outer=outer, batch_hessian=hessian, replace=replace
+    )
 
 
 def random_instance(rng: np.random.Generator, *, convex: bool = False, largest: float = 3.0) -> Instance:
@@ -176,7 +204,11 @@ def _random_curves(rng: np.random.Generator, convex: bool) -> tuple[Problem, int
     m = int(rng.integers(2, 6))
     nodes = np.concatenate([c.x for c in curves])
     center = float(rng.uniform(nodes.min(), nodes.max()))
-    shapes: list[Flat | Sine | Bump] = [Flat(), Sine(center, float(10 ** rng.uniform(-3, 0.5))), Bump(center, float(10 ** rng.uniform(-1, 1)))]
+    shapes: list[Flat | Sine | Bump] = [
+        Flat(),
+        Sine(center, float(10 ** rng.uniform(-3, 0.5))),
+        Bump(center, float(10 ** rng.uniform(-1, 1))),
+    ]
     chosen = [shapes[k] for k in rng.choice(3, int(rng.integers(1, 3)), replace=False)]
     coefficients = rng.normal(size=(m, len(chosen))) * 10 ** rng.uniform(-1.5, 1.0)
     noise = FiniteNoise(coefficients - coefficients.mean(0), chosen)
@@ -195,7 +227,9 @@ def _random_rows(rng: np.random.Generator, convex: bool) -> tuple[Problem, int, 
         problem = Problem(LogCosh("regression"), Federation.from_arrays(x, [rng.normal(size=int(m)) for m in sizes]))
     else:
         bend = 0.0 if convex else float(rng.choice([0.0, 0.1]))
-        problem = Problem(Logistic(nonconvex=bend), Federation.from_arrays(x, [rng.integers(0, 2, int(m)) for m in sizes]))
+        problem = Problem(
+            Logistic(nonconvex=bend), Federation.from_arrays(x, [rng.integers(0, 2, int(m)) for m in sizes])
+        )
     return problem, int(sizes.min()), rng.normal(size=(1, d))
 
 
@@ -216,7 +250,9 @@ def many_rows() -> Instance:
 def unequal_weights() -> Instance:
     """Data of unequal weight: no batches without replacement."""
     noise = FiniteNoise(np.array([[-0.5], [1.5]]), [Flat()], np.array([0.75, 0.25]))
-    return with_batches(_bend(1.0, 1.0, 1.0, 2.0), noise, 1.0, 1.0, (1, 1, 1), "unequal weights, without replacement", replace=False)
+    return with_batches(
+        _bend(1.0, 1.0, 1.0, 2.0), noise, 1.0, 1.0, (1, 1, 1), "unequal weights, without replacement", replace=False
+    )
 
 
 # --- the bias ---
@@ -226,7 +262,9 @@ def _sides(formula, *, statement: bool = False):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
         sizes = sizes_of(instance)
         L, rho, sigma_g = (bound(instance, name) for name in ("L", "rho", "sigma_G"))
-        operations = 64 + 12 * roundings(instance)  # degree at most 6 in the constants; what Phi subtracts is at most half of what it is taken from
+        operations = 64 + 12 * roundings(
+            instance
+        )  # degree at most 6 in the constants; what Phi subtracts is at most half of what it is taken from
 
         def right(m: int) -> Interval:
             c = batch_factor(sizes.inner, m, replace=sizes.replace or statement)  # the statement speaks of 1/D only
@@ -289,7 +327,9 @@ def witness(
     convex: bool = False,
     name: str = "Huber bend",
 ) -> Instance:
-    """One user whose f'' grows from -L to L (convex: from 0 to L) around the adapted point, and is -L (convex: 0) at w."""
+    """One user whose f'' grows from -L to L (convex: from 0 to L) around the adapted point, and is -L (convex: 0) at
+    w.
+    """
     data = signs(1.0) if noise is None else noise
     S = 1.25 * alpha * float(np.abs(data.coefficients).max())
     curve = (_convex_bend if convex else _bend)(alpha, L, rho, S)
@@ -297,16 +337,30 @@ def witness(
 
 
 SKEW_2 = math.sqrt(2) * 0.75**1.5  # E |mean of two| over sigma_G / sqrt 2, for the skew law
-HALF_OF_FOUR = math.sqrt(1 / 3)  # |mean of two of four| of `one_against_all`, and sqrt(c_D): every pair's mean is +-sqrt(1/3)
+HALF_OF_FOUR = math.sqrt(
+    1 / 3
+)  # |mean of two of four| of `one_against_all`, and sqrt(c_D): every pair's mean is +-sqrt(1/3)
 
 
 def _table_cases(ratio: Callable[..., float]) -> tuple[Case, ...]:
-    """Named instances with their biases in closed form; `ratio(bias, *constants)` divides by the version's right side."""
+    """Named instances with their biases in closed form; `ratio(bias, *constants)` divides by the version's right
+    side.
+    """
     steep, corner = 1e4, 1 / (2 * 1e4)  # what Phi loses against L s
     rows: list[tuple[str, Callable[[], Instance], float, tuple[float, float, float, float, float]]] = [
         ("half-step", lambda: witness(0.5, 1.0, 1.0, name="alpha = 1/(2 L)"), 3 / 16, (0.5, 1, 1, 1, 1)),
-        ("four-of-signs", lambda: witness(1.0, 1.0, 1.0, signs(0.5), 4, name="D = 4, two signs"), 1 / 16, (1, 1, 1, 0.5, 1 / 4)),
-        ("three-of-skew", lambda: witness(1.0, 1.0, 0.25, skew(1.0, 3), 3, name="D = 3, skew law"), 1 / 12, (1, 1, 0.25, 1, 1 / 3)),
+        (
+            "four-of-signs",
+            lambda: witness(1.0, 1.0, 1.0, signs(0.5), 4, name="D = 4, two signs"),
+            1 / 16,
+            (1, 1, 1, 0.5, 1 / 4),
+        ),
+        (
+            "three-of-skew",
+            lambda: witness(1.0, 1.0, 0.25, skew(1.0, 3), 3, name="D = 3, skew law"),
+            1 / 12,
+            (1, 1, 0.25, 1, 1 / 3),
+        ),
         (
             "steep-skew",
             lambda: witness(1.0, 1.0, steep, skew(1.0, 2), 2, name="D = 2, skew law, rho = 1e4"),
@@ -315,7 +369,9 @@ def _table_cases(ratio: Callable[..., float]) -> tuple[Case, ...]:
         ),
         (
             "two-of-four",
-            lambda: witness(1.0, 1.0, steep, one_against_all(1.0, 4), 2, replace=False, name="D = 2 of 4, without replacement"),
+            lambda: witness(
+                1.0, 1.0, steep, one_against_all(1.0, 4), 2, replace=False, name="D = 2 of 4, without replacement"
+            ),
             2 * (HALF_OF_FOUR - corner),
             (1, 1, steep, 1, 1 / 3),
         ),
@@ -333,7 +389,9 @@ def _paper_ratio(bias: float, alpha: float, L: float, rho: float, sigma_G: float
 
 
 def _full_batch(*, convex: bool = False) -> Instance:
-    return witness(1.0, 1.0, 4.0, one_against_all(1.0, 4), 4, replace=False, convex=convex, name="D = m, without replacement")
+    return witness(
+        1.0, 1.0, 4.0, one_against_all(1.0, 4), 4, replace=False, convex=convex, name="D = m, without replacement"
+    )
 
 
 def _large_alpha() -> Instance:
@@ -376,7 +434,8 @@ CLAIMS = (
         form="",
         title="Bias of the stochastic meta-gradient, with the Hessian's Lipschitz constant",
         short="(1 + alpha L) Phi(alpha sigma_G sqrt(c_D)), Phi of Huber",
-        statement="||E G~ - grad F_i|| <= (1 + alpha L) Phi(alpha sigma_G sqrt(c_D)), Phi the Huber function of L and rho, for every alpha >= 0",
+        statement="||E G~ - grad F_i|| <= (1 + alpha L) Phi(alpha sigma_G sqrt(c_D)), Phi the Huber function of L "
+        "and rho, for every alpha >= 0",
         source="docs/theory.md, section 9.1",
         tight=True,
         known_ratio=1.0,
@@ -397,7 +456,8 @@ CLAIMS = (
         form="convex",
         title="Bias of the stochastic meta-gradient, convex users",
         short="convex: Phi alone, with L/2",
-        statement="for convex f_i and alpha <= 2/L, ||E G~ - grad F_i|| <= Phi(alpha sigma_G sqrt(c_D)), Phi the Huber function of L/2 and rho",
+        statement="for convex f_i and alpha <= 2/L, ||E G~ - grad F_i|| <= Phi(alpha sigma_G sqrt(c_D)), Phi the "
+        "Huber function of L/2 and rho",
         source="docs/theory.md, section 9.1",
         tight=True,
         known_ratio=1.0,
@@ -407,7 +467,12 @@ CLAIMS = (
         draw=lambda rng: random_instance(rng, convex=True, largest=2.0),
         cases=(
             Case("gentle", _gentle_convex, "HOLDS", ratio=1.0),
-            Case("steep-skew", _steep_convex, "HOLDS", ratio=(SKEW_2 * math.sqrt(0.5) / 2 - 1 / 8e4) / convex_bound(1.0, 1.0, 1e4, 1.0, 0.5)),
+            Case(
+                "steep-skew",
+                _steep_convex,
+                "HOLDS",
+                ratio=(SKEW_2 * math.sqrt(0.5) / 2 - 1 / 8e4) / convex_bound(1.0, 1.0, 1e4, 1.0, 0.5),
+            ),
             Case("not-convex", witness, "NOT_APPLICABLE"),
             Case("full-batch", lambda: _full_batch(convex=True), "HOLDS"),
             *PLAIN,

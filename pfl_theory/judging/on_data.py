@@ -1,4 +1,6 @@
-"""What the statements about distances between users' data share: users on common points, gradients and Hessians point by point, the best kappa."""
+"""What the statements about distances between users' data share: users on common points, gradients and Hessians point
+by point, the best kappa.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from ..distances.costs import euclidean
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..problems.problem import Problem
+from ..rigour.interval import UNIT, Interval
 from .claim import Hypothesis, Sides, bound
 from .instance import Instance
-from .interval import UNIT, Interval
 
 SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, section 4.1, as transcribed"
 MOST_NUMBERS = 2**26  # gradients of all distinct points at once
@@ -46,8 +48,8 @@ class BestKappa(NamedTuple):
 def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLike | None = None) -> BestKappa:
     """kappa* = J / L_x: the metric ||x - x'|| + kappa [y != y'] for which L_Z W1 is smallest [D6.2].
 
-    L_x bounds the gradient's change with the features, J with the label; L_Z = max(L_x, J / kappa). W1 is concave and nondecreasing in
-    kappa, so L_Z W1 falls up to kappa* and rises beyond.
+    L_x bounds the gradient's change with the features, J with the label; L_Z = max(L_x, J / kappa). W1 is concave and
+    nondecreasing in kappa, so L_Z W1 falls up to kappa* and rises beyond.
 
     Parameters
     ----------
@@ -59,8 +61,8 @@ def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLi
     Returns
     -------
     BestKappa
-        ``kappa`` is None where the loss reads no labels: then the metric is ||x - x'||. ``lip`` is L_Z in that metric; not usable where
-        there is none (the reason says what to give).
+        ``kappa`` is None where the loss reads no labels: then the metric is ||x - x'||. ``lip`` is L_Z in that metric;
+        not usable where there is none (the reason says what to give).
 
     Examples
     --------
@@ -74,7 +76,10 @@ def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLi
     if not takes_labels(problem):
         lip = problem.constants(**place)["lip_gradient_z"]  # type: ignore[arg-type]
         return BestKappa(None, lip, lip.max(), 0.0)
-    require(problem.loss.classifies, f"best_kappa: {problem.loss.name} has real targets; the metric with kappa is for classes")
+    require(
+        problem.loss.classifies,
+        f"best_kappa: {problem.loss.name} has real targets; the metric with kappa is for classes",
+    )
     far, near = 2.0**60, 2.0**-60  # powers of two: J comes back exactly
     free = problem.constants(**place, metric="labelled", kappa=far)["lip_gradient_z"]  # type: ignore[arg-type]
     if not free.usable:
@@ -82,7 +87,9 @@ def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLi
     features = free.max()
     label = problem.constants(**place, metric="labelled", kappa=near)["lip_gradient_z"].max() * near  # type: ignore[arg-type]
     kappa = label / features
-    return BestKappa(kappa, Constant.upper(free.values, f"L_x = J / kappa at kappa = {kappa:.6g}; {free.reason}"), features, label)
+    return BestKappa(
+        kappa, Constant.upper(free.values, f"L_x = J / kappa at kappa = {kappa:.6g}; {free.reason}"), features, label
+    )
 
 
 # --- users on common points ---
@@ -109,7 +116,9 @@ class OnPoints:
 
     @property
     def tv_error(self) -> float:
-        """Bound of the error of every TV: weights add up over a user's rows and over users, and are divided by their sums in the statement."""
+        """Bound of the error of every TV: weights add up over a user's rows and over users, and are divided by their
+        sums in the statement.
+        """
         return self.imbalance + (self.most_rows + len(self.mass) + 4) * UNIT
 
     def mean_square(self) -> Interval:
@@ -117,13 +126,18 @@ class OnPoints:
         return squared_spread(float((self.tv_to_average**2).mean()), self.tv_error, self.mass.size)
 
     def hidden(self, largest: float, dim: int) -> float:
-        """What rounding can hide of TV times diameter, for vectors of norm up to `largest` (docs/theory.md, section 8.3)."""
+        """What rounding can hide of TV times diameter, for vectors of norm up to `largest` (docs/theory.md, section
+        8.3).
+        """
         return largest * (self.mass.size * SIGN + 3 * self.tv_error + 16 * (dim + 8) * UNIT)
 
     def gradients(self, w: NDArray) -> NDArray:
         """g_w(z) of every point, shape (k, d)."""
         k, d = self.mass.shape[1], self.atoms.dim
-        require(k * d <= MOST_NUMBERS, f"{k} points x {d} coordinates: too many gradients to compare; take fewer rows per user")
+        require(
+            k * d <= MOST_NUMBERS,
+            f"{k} points x {d} coordinates: too many gradients to compare; take fewer rows per user",
+        )
         return self.atoms.gradient(w)
 
     def sides(self, i: int) -> tuple[NDArray, NDArray]:
@@ -141,7 +155,14 @@ def on_points(problem: Problem) -> OnPoints:
     mass = np.stack([np.bincount(base.ids[fed.rows(i)], fed.weights[fed.rows(i)], k) for i in range(fed.n_users)])
     first = np.full(k, -1)
     first[base.ids[::-1]] = np.arange(len(fed.x))[::-1]
-    atoms = Federation(fed.x[first], None if fed.y is None else fed.y[first], np.ones(k), np.arange(k + 1), fed.scale, name=f"points of {fed.name}")
+    atoms = Federation(
+        fed.x[first],
+        None if fed.y is None else fed.y[first],
+        np.ones(k),
+        np.arange(k + 1),
+        fed.scale,
+        name=f"points of {fed.name}",
+    )
     return OnPoints(mass, Problem(problem.loss, atoms), _imbalance(fed), int(fed.sizes.max()))
 
 
@@ -176,7 +197,12 @@ def _imbalance(fed: Federation) -> float:
 def _extent(fed: Federation) -> float:
     """Largest norm of a row: location families round w - z, whose size it bounds."""
     return fed.scale * float(
-        np.sqrt(max(np.einsum("ij,ij->i", x, x, dtype=np.float64).max() for x in np.array_split(fed.x, max(1, len(fed.x) // 4096))))
+        np.sqrt(
+            max(
+                np.einsum("ij,ij->i", x, x, dtype=np.float64).max()
+                for x in np.array_split(fed.x, max(1, len(fed.x) // 4096))
+            )
+        )
     )
 
 
@@ -208,12 +234,17 @@ def hessian_spread(instance: Instance, w: NDArray) -> Interval:
 
 
 def hessian_error(instance: Instance, w: NDArray, third: float | None = None) -> float:
-    """Bound of the rounding error of a computed Hessian in operator norm (docs/theory.md, section 4.3; d columns, and the eigenvalues)."""
+    """Bound of the rounding error of a computed Hessian in operator norm (docs/theory.md, section 4.3; d columns, and
+    the eigenvalues).
+    """
     fed = instance.problem.federation
     d = instance.problem.dim
     count = int(fed.sizes.max()) + d + fed.n_users + 64
     curvature, third = bound(instance, "L_datum"), bound(instance, "rho") if third is None else third
-    return 8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed))) + 1.01 * _imbalance(fed) * curvature
+    return (
+        8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed)))
+        + 1.01 * _imbalance(fed) * curvature
+    )
 
 
 def worst_point(instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]]) -> Sides:
@@ -259,7 +290,11 @@ def diameter(vectors: NDArray, some: NDArray, others: NDArray) -> float:
 
 
 def _rows(instance: Instance) -> str | None:
-    return None if hasattr(instance.problem.oracle, "fed") else "the users must be distributions of data: this problem comes from functions."
+    return (
+        None
+        if hasattr(instance.problem.oracle, "fed")
+        else "the users must be distributions of data: this problem comes from functions."
+    )
 
 
 def _classes(instance: Instance) -> str | None:
@@ -275,7 +310,11 @@ def _inside(instance: Instance) -> str | None:
         return None
     radius, center = instance.ball
     farthest = float(np.linalg.norm(instance.points - (0 if center is None else np.asarray(center)), axis=1).max())
-    return None if farthest <= radius * (1 + 4 * UNIT) else f"a point lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
+    return (
+        None
+        if farthest <= radius * (1 + 4 * UNIT)
+        else f"a point lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
+    )
 
 
 ON_DATA = Hypothesis("f_i is the mean of one loss over the user's data", _rows)

@@ -1,7 +1,8 @@
 """Inner loops in vector instructions of four doubles, written in the compiler's own language.
 
-Without permission to reassociate sums (which once gave other bits from the cache than freshly compiled) the compiler leaves dot products in scalar
-registers, and keeps the result of a small matrix product in memory between rows. Here the order of every sum is fixed by hand.
+Without permission to reassociate sums (which once gave other bits from the cache than freshly compiled) the compiler
+leaves dot products in scalar registers, and keeps the result of a small matrix product in memory between rows. Here the
+order of every sum is fixed by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numba.core import cgutils
 from numba.core import types as _types
 from numba.extending import intrinsic
 
-from ._jit import helper
+from .jit import helper
 
 types: Any = _types
 WIDTH = 4
@@ -46,7 +47,9 @@ def _splat(builder: Any, scalar: Any) -> Any:
 
 def _fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c in every lane, rounded once."""
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{WIDTH}f64")
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), f"llvm.fma.v{WIDTH}f64"
+    )
     return builder.call(function, [a, b, c])
 
 
@@ -112,7 +115,9 @@ def _weighted_rows(typingctx, data, start, stride, count, coef, out, lanes):  # 
             with builder.if_then(builder.icmp_signed("==", left, number(size))):
                 group(size, builder.mul(done, number(WIDTH)))
         with builder.if_then(builder.icmp_signed("!=", builder.mul(blocks, number(WIDTH)), n_lanes)):
-            group(1, builder.sub(n_lanes, number(WIDTH)))  # the last lanes, overlapping: the same sums are written again
+            group(
+                1, builder.sub(n_lanes, number(WIDTH))
+            )  # the last lanes, overlapping: the same sums are written again
         return context.get_dummy_value()
 
     flat = types.Array(types.float64, 1, "C")
@@ -134,7 +139,9 @@ def weighted_rows(data, start, stride, count, coef, out, lanes):  # type: ignore
 
 @intrinsic
 def four_dots(typingctx, data, start, stride, w, lanes):  # type: ignore[no-untyped-def]
-    """The products of four rows data[start + r stride :] with w, `lanes` >= WIDTH numbers each; all arrays flat float64."""
+    """The products of four rows data[start + r stride :] with w, `lanes` >= WIDTH numbers each; all arrays flat
+    float64.
+    """
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         rows, point = (_data(context, builder, signature, args, k) for k in (0, 3))
@@ -173,13 +180,17 @@ def four_dots(typingctx, data, start, stride, w, lanes):  # type: ignore[no-unty
 
 @intrinsic
 def fetch_ahead(typingctx, data, first, last):  # type: ignore[no-untyped-def]
-    """Ask for the cache lines of data[first:last], to be used soon; reads nothing, and an address beyond the array does no harm."""
+    """Ask for the cache lines of data[first:last], to be used soon; reads nothing, and an address beyond the array does
+    no harm.
+    """
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         base = _data(context, builder, signature, args, 0)
         _, begin, end = args
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word]))
+        function = builder.module.declare_intrinsic(
+            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        )
         line = ir.Constant(begin.type, 8)  # 64 bytes
         count = builder.sdiv(builder.add(builder.sub(end, begin), ir.Constant(begin.type, 7)), line)
         with cgutils.for_range(builder, count, intp=begin.type) as loop:

@@ -1,7 +1,8 @@
 """Arrays whose every entry is known up to a proved error: middle and radius, carried through every operation.
 
-A left side that went through thousands of operations needs an error bound that nobody derives by hand. `Ball` does it by the way: the same code
-runs on floats, on fractions and on balls, and the result encloses the exact value (rounding to nearest, no overflow).
+A left side that went through thousands of operations needs an error bound that nobody derives by hand. `Ball` does it
+by the way: the same code runs on floats, on fractions and on balls, and the result encloses the exact value (rounding
+to nearest, no overflow).
 """
 
 from __future__ import annotations
@@ -126,7 +127,9 @@ class Ball:
     def __mul__(self, other: Any) -> Ball:
         o = Ball.of(other)
         mid = self.mid * o.mid
-        return Ball(mid, (np.abs(self.mid) * o.rad + self.rad * (np.abs(o.mid) + o.rad) + UNIT * np.abs(mid)) * UP + TINY)
+        return Ball(
+            mid, (np.abs(self.mid) * o.rad + self.rad * (np.abs(o.mid) + o.rad) + UNIT * np.abs(mid)) * UP + TINY
+        )
 
     __rmul__ = __mul__
 
@@ -135,7 +138,9 @@ class Ball:
         room = np.abs(o.mid) - o.rad * UP
         with np.errstate(divide="ignore", invalid="ignore"):
             mid = self.mid / o.mid
-            rad = np.where(room > 0, ((self.rad + np.abs(mid) * UP * o.rad) / room + UNIT * np.abs(mid)) * UP + TINY, np.inf)
+            rad = np.where(
+                room > 0, ((self.rad + np.abs(mid) * UP * o.rad) / room + UNIT * np.abs(mid)) * UP + TINY, np.inf
+            )
         return Ball(mid, rad)
 
     def __rtruediv__(self, other: Any) -> Ball:
@@ -163,7 +168,10 @@ class Ball:
 
     def sqrt(self) -> Ball:
         """Square root; what lies below zero is cut off (for quantities known to be nonnegative)."""
-        low, high = np.sqrt(np.maximum(self.lower, 0.0)) * (1 - 4 * UNIT), np.sqrt(np.maximum(self.upper, 0.0)) * (1 + 4 * UNIT)
+        low, high = (
+            np.sqrt(np.maximum(self.lower, 0.0)) * (1 - 4 * UNIT),
+            np.sqrt(np.maximum(self.upper, 0.0)) * (1 + 4 * UNIT),
+        )
         mid = low + (high - low) / 2
         return Ball(mid, (np.maximum(high - mid, mid - low) + 2 * UNIT * np.abs(mid)) * UP)
 

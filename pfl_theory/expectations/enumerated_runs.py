@@ -1,7 +1,8 @@
 """Exact expectations of short runs on piecewise users, by enumerating every set of users and every batch.
 
-Where users are not quadratic nothing closed is known of a run; but with few users, few data and few rounds all that can happen fits in memory. All
-variants run by the same code; the rounding of whole paths is bounded (docs/theory.md, section 9.5.6).
+Where users are not quadratic nothing closed is known of a run; but with few users, few data and few rounds all that can
+happen fits in memory. All variants run by the same code; the rounding of whole paths is bounded (docs/theory.md,
+section 9.5.6).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 from ..algorithms.algorithm import Algorithm, participants
 from ..algorithms.baselines import FedAvg
 from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
-from ..balls import UNIT, Ball
 from ..errors import require
+from ..judging.on_curves import gradient_error, hessian_error
 from ..losses.noise import FiniteNoise, Flat
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
-from .on_curves import gradient_error, hessian_error
+from ..rigour.balls import UNIT, Ball
 
 MOST_POINTS = 4_000_000  # ends of one round
 BLOCK = 2**16  # outcomes looked at together
@@ -69,7 +70,9 @@ class _Direction:
     @property
     def probabilities(self) -> NDArray:
         """Shape (Q,)."""
-        parts = {"plain": (self.outer,), "first-order": (self.inner, self.outer)}.get(self.variant, (self.inner, self.outer, self.hessian))
+        parts = {"plain": (self.outer,), "first-order": (self.inner, self.outer)}.get(
+            self.variant, (self.inner, self.outer, self.hessian)
+        )
         p = np.ones(1)
         for part in parts:
             p = (p[:, None] * np.asarray(part.weights)[None, :]).ravel()
@@ -89,7 +92,11 @@ class _Direction:
             h = curve.hessian(w)[:, None] + self.hessian.hessians(w)
             return ((1 - self.alpha * h)[:, None, :] * v[..., None]).reshape(len(w), -1)
         ahead, behind = w[:, None] + self.delta * v, w[:, None] - self.delta * v
-        rise = (curve.gradient(ahead) - curve.gradient(behind))[..., None] + self.hessian.gradients(ahead) - self.hessian.gradients(behind)
+        rise = (
+            (curve.gradient(ahead) - curve.gradient(behind))[..., None]
+            + self.hessian.gradients(ahead)
+            - self.hessian.gradients(behind)
+        )
         return (v[..., None] - self.alpha * rise / (2 * self.delta)).reshape(len(w), -1)
 
 
@@ -134,7 +141,9 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
 
     def meta(points: NDArray) -> NDArray:
         """grad F_i at points (P,), shape (n, P)."""
-        return np.stack([(1 - alpha * c.hessian(points)) * c.gradient(points - alpha * c.gradient(points)) for c in curves])
+        return np.stack(
+            [(1 - alpha * c.hessian(points)) * c.gradient(points - alpha * c.gradient(points)) for c in curves]
+        )
 
     def value(points: NDArray) -> NDArray:
         return np.mean([c.value(points - alpha * c.gradient(points)) for c in curves], axis=0)
@@ -148,7 +157,10 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
     bias, variance, reach, most = np.zeros(n), np.zeros(n), abs(w0), 1
     for k in range(rounds):
         size = len(w) * len(p) ** (tau * m) * len(subsets)
-        require(size <= MOST_POINTS, f"enumeration: {size:.3g} ends of a round, more than {MOST_POINTS}; fewer rounds, steps or data, or runs=")
+        require(
+            size <= MOST_POINTS,
+            f"enumeration: {size:.3g} ends of a round, more than {MOST_POINTS}; fewer rounds, steps or data, or runs=",
+        )
         paths: list[list[NDArray]] = []
         for i, curve in enumerate(curves):
             points = [w[:, None]]
@@ -189,7 +201,10 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
     count = (most + 64) * UNIT
     lipschitz = max(c.steepest for c in curves) * (1 + alpha * max(c.curvature for c in curves))
     each = e.value + lipschitz * e.path
-    users = np.array([(b + e.direction) ** 2 for b in bias]).mean(), np.array([max(b - e.direction, 0.0) ** 2 for b in bias]).mean()
+    users = (
+        np.array([(b + e.direction) ** 2 for b in bias]).mean(),
+        np.array([max(b - e.direction, 0.0) ** 2 for b in bias]).mean(),
+    )
     return ExactRun(
         X2=_of_squares(x2 / rounds, e.gradient, count),
         M2=_of_squares(m2 / rounds / tau, e.gradient, count),
@@ -245,7 +260,15 @@ class _Errors(NamedTuple):
     value: float  # of a computed F
 
 
-def _errors(curves: Sequence[Curve], noise: FiniteNoise | None, d: _Direction, alpha: float, beta: float, steps: int, reach: float) -> _Errors:
+def _errors(
+    curves: Sequence[Curve],
+    noise: FiniteNoise | None,
+    d: _Direction,
+    alpha: float,
+    beta: float,
+    steps: int,
+    reach: float,
+) -> _Errors:
     """Derivation: docs/theory.md, section 9.5.6."""
     extra = (0.0, 0.0, 0.0) if noise is None else tuple(noise.largest(k) for k in range(3))
     width = 8 if noise is None else 8 + 4 * len(noise.shapes)
@@ -259,7 +282,11 @@ def _errors(curves: Sequence[Curve], noise: FiniteNoise | None, d: _Direction, a
     meta = (1 + alpha * L) * inner + alpha * h * V + 8 * UNIT * (1 + alpha * L) * V
     lam = L * (1 + alpha * L)  # Lipschitz constant of v
     if d.variant == "hessian-free":
-        own = inner + alpha * ((e + L * (d.delta * inner + 4 * UNIT * (far + d.delta * V))) / d.delta + L * inner) + 16 * UNIT * (1 + alpha * L) * V
+        own = (
+            inner
+            + alpha * ((e + L * (d.delta * inner + 4 * UNIT * (far + d.delta * V))) / d.delta + L * inner)
+            + 16 * UNIT * (1 + alpha * L) * V
+        )
         own += alpha * 4 * UNIT * 2 * V / d.delta
     else:
         own = {"plain": e, "first-order": inner}.get(d.variant, meta)

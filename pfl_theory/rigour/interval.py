@@ -25,12 +25,17 @@ class Interval:
     allowance: float = 0.0
 
     def __post_init__(self) -> None:
-        require(not (math.isnan(self.lower) or math.isnan(self.upper)), "a side of a claim is NaN; check the instance's points and constants")
+        require(
+            not (math.isnan(self.lower) or math.isnan(self.upper)),
+            "a side of a claim is NaN; check the instance's points and constants",
+        )
         require(self.lower <= self.upper, f"a side of a claim is empty: [{self.lower}, {self.upper}]")
 
     @classmethod
     def rounded(cls, value: float, *, operations: int) -> Interval:
-        """A value >= 0 from `operations` floating-point operations on nonnegative terms: relative error at most that many roundings."""
+        """A value >= 0 from `operations` floating-point operations on nonnegative terms: relative error at most that
+        many roundings.
+        """
         return cls.with_error(value, operations * UNIT * abs(value))
 
     @classmethod

@@ -1,7 +1,8 @@
 """One place for how kernels are compiled and where their compiled code is kept.
 
-Numba notices an edit in the file of a cached function but not in a function of another file that it calls: it would go on answering
-with the old formula. So our compiled code lives in a folder named by a hash of all kernel sources, and an edit starts a new folder.
+Numba notices an edit in the file of a cached function but not in a function of another file that it calls: it would go
+on answering with the old formula. So our compiled code lives in a folder named by a hash of all kernel sources, and an
+edit starts a new folder.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent.parent
 # what a kernel may call
-_KERNEL_SOURCES = ("_jit.py", "_simd.py", "_vector_math.py", *(f"{room}/*.py" for room in ("losses", "problems", "algorithms", "distances")))
+_KERNEL_SOURCES = tuple(
+    f"{room}/*.py" for room in ("kernels", "losses", "problems", "algorithms", "expectations", "distances")
+)
 
 
 @functools.cache
@@ -52,8 +55,8 @@ def _our_cache() -> Iterator[None]:
 def kernel(function: F) -> F:
     """Compile a driver that Python calls: cached on disk, without the GIL, strict IEEE arithmetic (no fastmath).
 
-    Parallelism is over users, by :func:`over_users`: serial code compiles two to three times faster than parallel code and
-    its results cannot depend on the number of threads.
+    Parallelism is over users, by :func:`over_users`: serial code compiles two to three times faster than parallel code
+    and its results cannot depend on the number of threads.
     """
     with _our_cache():
         compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
@@ -62,11 +65,13 @@ def kernel(function: F) -> F:
 
 
 def driver_for(driver: Any, record: object) -> Any:
-    """The `driver` as kept on disk for a loss of this package, and freshly compiled in every process for a loss from elsewhere.
+    """The `driver` as kept on disk for a loss of this package, and freshly compiled in every process for a loss from
+    elsewhere.
 
-    The folder of compiled code is named by the package's sources, so an edit of a loss in a researcher's own file would not be noticed.
+    The folder of compiled code is named by the package's sources, so an edit of a loss in a researcher's own file would
+    not be noticed.
     """
-    return driver if type(record).__module__.partition(".")[0] == __package__ else driver.uncached
+    return driver if type(record).__module__.partition(".")[0] == __package__.partition(".")[0] else driver.uncached
 
 
 def helper(function: F) -> F:
@@ -75,12 +80,16 @@ def helper(function: F) -> F:
 
 
 def scalar(function: F) -> F:
-    """Compile a function of a few numbers into its callers, always: a call left in a loop would keep the loop out of vector registers."""
+    """Compile a function of a few numbers into its callers, always: a call left in a loop would keep the loop out of
+    vector registers.
+    """
     return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)  # type: ignore[no-any-return]
 
 
 def n_threads() -> int:
-    """Threads used over users: ``PFL_THEORY_THREADS``, else ``NUMBA_NUM_THREADS``, else the processors this process may use."""
+    """Threads used over users: ``PFL_THEORY_THREADS``, else ``NUMBA_NUM_THREADS``, else the processors this process may
+    use.
+    """
     for name in ("PFL_THEORY_THREADS", "NUMBA_NUM_THREADS"):
         given = os.environ.get(name, "")
         if given.isdigit() and int(given) > 0:
@@ -113,7 +122,8 @@ def chunks(n: int, work: float) -> list[tuple[int, int]]:
     n : int
         Number of users.
     work : float
-        Rough number of multiplications in all; small work stays in one piece (a kernel call costs 3 microseconds, handing it to a thread some tens).
+        Rough number of multiplications in all; small work stays in one piece (a kernel call costs 3 microseconds,
+        handing it to a thread some tens).
     """
     pieces = max(1, min(n, 32, int(work // 200_000)))
     cuts = [n * k // pieces for k in range(pieces + 1)]
@@ -121,12 +131,16 @@ def chunks(n: int, work: float) -> list[tuple[int, int]]:
 
 
 def over_users(call: Callable[[int, int, int], None], pieces: list[tuple[int, int]]) -> None:
-    """Run ``call(piece, first, last)`` for every piece, on threads, with BLAS at one thread (more would change bits)."""
+    """Run ``call(piece, first, last)`` for every piece, on threads, with BLAS at one thread (more would change
+    bits).
+    """
     threads = min(n_threads(), len(pieces))
     with one_blas_thread():
         if threads <= 1:
             for k, (first, last) in enumerate(pieces):
                 call(k, first, last)
             return
-        for done in [_pool(threads, os.getpid()).submit(call, k, first, last) for k, (first, last) in enumerate(pieces)]:
+        for done in [
+            _pool(threads, os.getpid()).submit(call, k, first, last) for k, (first, last) in enumerate(pieces)
+        ]:
             done.result()

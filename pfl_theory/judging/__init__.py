@@ -1,0 +1,1 @@
+"""How statements are judged: claims, instances, verdicts, and what statements of one kind share."""

@@ -1,0 +1,1 @@
+"""How compiled code is made: flags and cache, vector instructions, random streams."""

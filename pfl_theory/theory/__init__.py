@@ -1,0 +1,1 @@
+"""Right sides as formulas, in floats or balls."""
