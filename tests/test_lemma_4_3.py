@@ -30,6 +30,7 @@ from pfl_theory.judging.on_batches import (
     moments_of,
     sampled,
     sizes_of,
+    support_sizes,
 )
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat, Sine
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
@@ -463,7 +464,8 @@ def test_a_bias_bound_without_a_factor_is_violated():
     assert mutated(BIAS[SHARP], lemma_4_3_bias, without_a).judge().outcome == "VIOLATED"
     assert mutated(BIAS[CONVEX], lemma_4_3_bias, quarter).judge().outcome == "VIOLATED"
     assert (
-        mutated(BIAS[SHARP], lemma_4_3_bias, inverse).judge(BIAS[SHARP].case("four-of-signs").make()).outcome == "VIOLATED"
+        mutated(BIAS[SHARP], lemma_4_3_bias, inverse).judge(BIAS[SHARP].case("four-of-signs").make()).outcome
+        == "VIOLATED"
     )
     for name in ("lemma-4.3-bias", "lemma-4.3-error"):  # the convex forms are no bounds for others
         convex = claims.get(name, "sharp", "convex")
