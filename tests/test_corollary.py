@@ -15,10 +15,12 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import corollary_4_6 as corollary
-from pfl_theory.claims.corollary_4_6 import LEAST, average_square, least_rounds, parameters, recipe
+from pfl_theory.claims.corollary_4_6 import LEAST
 from pfl_theory.judging import instance_one
 from pfl_theory.rigour.balls import Ball
+from pfl_theory.theory import rates
 from pfl_theory.theory.master import CERTIFIED, Terms, linear
+from pfl_theory.theory.rates import average_square, least_rounds, parameters, recipe
 
 PAPER = claims.get("corollary-4.6", "paper", "")
 ALL_USERS, SOME_USERS, NECESSARY, SUFFICIENT = (
@@ -132,7 +134,7 @@ def test_right_sides_are_the_theorems_at_the_corollarys_parameters():
         terms = Terms(
             Ball(beta * L), tau, 2, Ball(0.25), Ball(delta / (beta * tau * K)), *(Ball(v) for v in parts.values())
         )
-        rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
+        rate = float(rates.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
         # tau = eps^(-1/2): s = sqrt(eps) L, and the terms are those of the theorem with tau - 1 and tau(tau - 1)
         # rounded up
         c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
@@ -146,7 +148,7 @@ def test_right_sides_are_the_theorems_at_the_corollarys_parameters():
             + c2g * epsilon * L**2 * (1 + root) * 2
         )
         assert rate == pytest.approx(upper + c3 * L * 0.25 * 2 * (root + epsilon) + c4 * 5, rel=1e-12)
-        full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
+        full = float(rates.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
         assert full == pytest.approx(epsilon * (2 * delta + L * 3 + L**2 * 2 * (1 + root)) + 1.961 * 5, rel=1e-12)
 
 
@@ -169,10 +171,10 @@ def test_rates_hold_where_roots_are_not_whole(epsilon):
                 given["v2"],
                 given["b2"],
             )
-            rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
+            rate = float(rates.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
             assert rate >= float(linear(terms, CERTIFIED[1.0, "ii"])) * (1 - 1e-12), only
             if p == 0.0:
-                full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
+                full = float(rates.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
                 proposition = (
                     2 * float(terms.Phi)
                     + beta * float(given["v2"])

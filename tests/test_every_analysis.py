@@ -40,34 +40,27 @@ def shortened(cells):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("few_images")
 def test_cells_figures_tables(name, tmp_path):
-    from pfl_theory.claims import lemma_4_2
-
-    lemma_4_2._handwritten.cache_clear()
-    try:
-        module = analyses.get(name).module
-        assert len(module.grid("full")) >= 1
-        rows = [{**cell, **row} for cell in shortened(module.grid("quick")) for row in module.cell(seed=0, **cell)]
-        table = analyses.read_table(analyses.csv_text(rows))
-        with plotting.style():
-            drawn = module.plot(table)
-        for part, figure in (drawn if isinstance(drawn, dict) else {name: drawn}).items():
-            assert len(plotting.save_figure(figure, tmp_path, part or name)) == 2
-            for ax in figure.axes:
-                assert (
-                    ax.get_xlabel()
-                    or ax.get_subplotspec() is None
-                    or not ax.get_subplotspec().is_last_row()
-                    or ax.get_xticklabels()
-                )
-        for frame in (module.tables(table) if hasattr(module, "tables") else {}).values():
-            assert len(frame)
-        if hasattr(module, "verdicts"):
-            assert all(
-                row["outcome"] in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
-                for row in module.verdicts(table)
+    module = analyses.get(name).module
+    assert len(module.grid("full")) >= 1
+    rows = [{**cell, **row} for cell in shortened(module.grid("quick")) for row in module.cell(seed=0, **cell)]
+    table = analyses.read_table(analyses.csv_text(rows))
+    with plotting.style():
+        drawn = module.plot(table)
+    for part, figure in (drawn if isinstance(drawn, dict) else {name: drawn}).items():
+        assert len(plotting.save_figure(figure, tmp_path, part or name)) == 2
+        for ax in figure.axes:
+            assert (
+                ax.get_xlabel()
+                or ax.get_subplotspec() is None
+                or not ax.get_subplotspec().is_last_row()
+                or ax.get_xticklabels()
             )
-    finally:
-        lemma_4_2._handwritten.cache_clear()
+    for frame in (module.tables(table) if hasattr(module, "tables") else {}).values():
+        assert len(frame)
+    if hasattr(module, "verdicts"):
+        assert all(
+            row["outcome"] in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE") for row in module.verdicts(table)
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

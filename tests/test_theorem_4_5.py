@@ -22,7 +22,7 @@ from pfl_theory.errors import InputError
 from pfl_theory.expectations.enumerated_runs import ExactRun, enumerate_run
 from pfl_theory.expectations.long_runs import long_run
 from pfl_theory.expectations.quadratics import QuadraticUsers
-from pfl_theory.judging import instance_one, on_runs
+from pfl_theory.judging import instance_one, on_runs, random_runs
 from pfl_theory.judging.claim import compare
 from pfl_theory.judging.on_runs import ClosedRun, exact_run, exact_terms, interval, sharp_reading
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat
@@ -39,7 +39,7 @@ ALL_USERS = claims.get("theorem-4.5-full", "paper", "")
 # --- what single terms reach (C2.6) ---
 
 REACHED = [  # instance, then lhs over the bound (i) and (ii) at s = 0.1, 0.01, 0.001
-    (theorem.one_quadratic, (0.996827, 0.999968, 1.000000), (0.818692, 0.980474, 0.998033)),
+    (instance_one.one_quadratic, (0.996827, 0.999968, 1.000000), (0.818692, 0.980474, 0.998033)),
     (theorem.identical_noise, (0.470154, 0.815019, 0.940997), (0.314687, 0.692376, 0.889341)),
     (theorem.opposite_curvatures, (0.933039, 0.993517, 0.999354), (0.795839, 0.977490, 0.997726)),
     (theorem.participation_only, (0.696048, 0.919447, 0.976800), (0.465144, 0.803593, 0.935167)),
@@ -76,7 +76,7 @@ def test_single_terms_step_by_step():
 
 def test_first_term_alone():
     for s, value in ((0.1, 1.102552), (0.01, 1.009955), (0.001, 1.000993)):
-        instance = theorem.one_quadratic(s)
+        instance = instance_one.one_quadratic(s)
         assert float(exact_run(instance).X2) / float(exact_terms(instance).Phi) == pytest.approx(value, abs=0.51e-6)
     for s, value in ((0.1, 0.499974), (0.01, 0.500035), (0.001, 0.500004)):
         instance = theorem.participation_only(s)
@@ -118,7 +118,7 @@ def test_theorem_2_on_instance_one_stays_bounded():
     transcribed form needs tau/2.
     """
     for tau, value in ((2, 0.251162), (16, 0.255680), (256, 0.257594), (4096, 0.257723)):
-        instance = theorem.refuting(tau)
+        instance = instance_one.refuting(tau)
         terms = exact_terms(instance)._replace(Phi=Ball(0.0))
         assert float(exact_run(instance).M2) / float(linear(terms, CERTIFIED[1.0, "ii"])) == pytest.approx(
             value, abs=0.51e-6
@@ -387,9 +387,7 @@ def half_step():
     e = 2.0**-10
     x = np.array([-5.0, -4.0, -2.0, -1.0, 0.125 - e, 0.125 + e, 2.0, 3.0])
     curves = [Curve(x, np.array([0.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0]), -0.25, 0.0)] * 2
-    problem = pfl.Problem.from_functions(
-        **Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])).functions()
-    )
+    problem = pfl.Problem.from_curves(Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])))
     algorithm = pfl.PerFedAvg(0.5, 2.0**-40, 1, 1.0, batch_inner=1, batch_outer=1, batch_hessian=1)
     return claims.Instance(problem, 0.5, None, "absorbing, alpha L = 1/2", algorithm, rounds=2, w0=np.zeros(1))
 
@@ -404,7 +402,7 @@ def half_step():
 def test_the_absorbing_point_in_fractions(make, adapted, square):
     """At 0 both values of the inner noise adapt onto points where f' and the noise vanish; F'(0) does not."""
     instance = make()
-    family, alpha = instance.problem.oracle.origin, Fr(instance.alpha)
+    family, alpha = instance.problem.family, Fr(instance.alpha)
     curve, shape = ExactCurve(family.curves[0]), family.noise.shapes[0]
     sizes = [Fr(float(v)) for v in family.noise.coefficients[:, 0]]
     assert sum(sizes) == 0
@@ -519,7 +517,7 @@ def test_bias_and_variance_of_every_variant_stay_below_their_bounds():
             np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)])
         )
         curves = random_piecewise(rng, n_users=2).curves
-        problem = pfl.Problem.from_functions(**Piecewise(curves, noise).functions())
+        problem = pfl.Problem.from_curves(Piecewise(curves, noise))
         alpha = float(rng.choice([0.1, 0.5, 1.0])) / problem.constants()["L"].max()
         nodes = np.concatenate([c.x for c in curves])
         w = float(rng.uniform(nodes.min() - 1, nodes.max() + 1))
@@ -568,7 +566,7 @@ def test_bias_and_variance_along_runs():
     """The same bounds at all points that two rounds of two steps reach."""
     rng = np.random.default_rng(23)
     for _ in range(60):
-        instance = theorem.random_piecewise_run(rng)
+        instance = random_runs.random_piecewise_run(rng)
         run, limit = exact_run(instance), sharp_reading(instance)
         assert float(run.b2.lower) <= limit.b2 * (1 + 1e-9) + 1e-18
         assert float(run.v2.lower) <= limit.v2 * (1 + 1e-9) + 1e-18
@@ -606,7 +604,7 @@ def both(instance):
 
 def test_mutant_participation_without_tau():
     c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
-    run, terms = both(theorem.refuting(64))
+    run, terms = both(instance_one.refuting(64))
     terms = terms._replace(Phi=Ball(0.0))
     assert outcome(run.M2, linear(terms, (c0, c1, c2v, c2g, c3, c4))) == "HOLDS"
     assert outcome(run.M2, linear(terms, (c0, c1, c2v, c2g, c3 / 64, c4))) == "VIOLATED"
@@ -631,7 +629,7 @@ def test_mutant_noise_over_n():
 def first_order_at_rest():
     """Curvatures 1 and 1/4 about -1 and 1, straight far away, FO from the point where its two directions cancel."""
     curves = [Curve([-6.0, -4.0, 4.0, 6.0], [0.0, a, a, 0.0], c, 0.0) for a, c in ((1.0, -1.0), (0.25, 1.0))]
-    problem = pfl.Problem.from_functions(**Piecewise(curves).functions())
+    problem = pfl.Problem.from_curves(Piecewise(curves))
     algorithm = pfl.PerFedAvg(0.5, 0.05, 1, 1.0, variant="first-order")
     return claims.Instance(problem, 0.5, None, "FO at rest", algorithm, rounds=4, w0=np.array([-9 / 23]))
 
@@ -669,7 +667,7 @@ def test_mutant_drift_of_noise_dropped():
 
 
 def test_mutant_first_term_halved():
-    run, terms = both(theorem.one_quadratic())
+    run, terms = both(instance_one.one_quadratic())
     for bound, lhs in ((bound_i, run.X2), (bound_ii, run.M2), (lambda t: bound_r1(t, 1), run.M2)):
         assert outcome(lhs, bound(terms)) == "HOLDS"
         assert outcome(lhs, bound(terms._replace(Phi=terms.Phi * 0.98))) == "VIOLATED"
@@ -736,8 +734,8 @@ def test_a_sampled_verdict_names_its_level():
     """Fewer runs and rounds than the instance of the table has, judged by both statements; the exact left side lies in
     the sampled interval.
     """
-    instance = theorem.refuting(3, rounds=40, runs=40)
-    exact = exact_run(theorem.refuting(3, rounds=40))
+    instance = instance_one.refuting(3, rounds=40, runs=40)
+    exact = exact_run(instance_one.refuting(3, rounds=40))
     for claim in (PAPER, THEOREM_2):
         verdict = claim.judge(instance)
         assert verdict.level == LEVEL
@@ -746,12 +744,12 @@ def test_a_sampled_verdict_names_its_level():
         assert "N = 40 runs" in verdict.reason
         assert verdict.lhs.lower <= float(exact.M2.mid) <= verdict.lhs.upper  # w_0 is the minimiser: 4 Phi = 0
         assert verdict.lhs.width > 0.01 * verdict.lhs.middle  # not a rounding error
-    assert PAPER.judge(theorem.refuting(3, rounds=300)).level is None
+    assert PAPER.judge(instance_one.refuting(3, rounds=300)).level is None
 
 
 def test_a_sampled_side_needs_runs():
     with pytest.raises(InputError, match="30 or more"):
-        PAPER.judge(theorem.refuting(3, rounds=2, runs=29))
+        PAPER.judge(instance_one.refuting(3, rounds=2, runs=29))
 
 
 def test_no_more_sampled_verdicts_than_the_level_allows():

@@ -43,9 +43,9 @@ class LocalPlan(NamedTuple):
 
 
 @kernel
-def row_steps(
+def row_steps(  # type: ignore[no-untyped-def]
     loss, x, y, scale, weights, cumulative, offsets, users, start, plan, key, round_, first, last, total, final
-):  # type: ignore[no-untyped-def]
+):
     """Users[first:last] take their local steps. `total[t]` gains the iterates before step t (last row: after all);
     `final[s]` becomes the end point."""
     d = start.shape[1]

@@ -113,15 +113,14 @@ class Instance:
         written.
         """
         target = Path(path)
-        oracle = self.problem.oracle
-        if isinstance(getattr(oracle, "origin", None), Piecewise):
-            origin = oracle.origin  # type: ignore[union-attr]
-            curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in origin.curves]
+        if self.problem.kind == "curves":
+            family = self.problem.family
+            curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in family.curves]
             problem: dict[str, Any] = {
                 "piecewise": curves,
-                "noise": None if origin.noise is None else origin.noise.as_data(),
+                "noise": None if family.noise is None else family.noise.as_data(),
             }
-        elif hasattr(oracle, "fed"):
+        elif self.problem.kind == "rows":
             loss, fed = self.problem.loss, self.problem.federation
             problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
             if fed.x.size <= INLINE_NUMBERS:
@@ -174,7 +173,7 @@ class Instance:
             if "piecewise" in given:
                 noise = FiniteNoise.from_data(given["noise"]) if given.get("noise") else None
                 family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]], noise)
-                problem = Problem.from_functions(**family.functions())
+                problem = Problem.from_curves(family)
             else:
                 keywords = dict(given["loss"])
                 name = keywords.pop("name")

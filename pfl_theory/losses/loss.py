@@ -22,11 +22,13 @@ class Loss(ABC):
 
     classifies: ClassVar[bool] = False
     canonical_link: ClassVar[bool] = False
-    """Whether l = lse-like(margins of x) - <label, margins>, so that the label enters the gradient linearly and the Hessian not at all."""
+    """Whether l = lse-like(margins of x) - <label, margins>: the label enters the gradient linearly, the Hessian not at
+    all.
+    """
     convex: ClassVar[bool] = False
     """Whether every l(.; z) is convex; False where it is not known."""
     one_margin: ClassVar[bool] = False
-    """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on the Gram matrix of the rows."""
+    """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on Gram matrices."""
 
     @property
     def name(self) -> str:

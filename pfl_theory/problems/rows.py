@@ -104,6 +104,8 @@ def gram_users(x, scale, offsets, starts, first, last, out):  # type: ignore[no-
 class RowOracle:
     """f_i(w) = sum_k weights_k l(w; z_k) over the rows of user i."""
 
+    kind = "rows"
+
     def __init__(self, loss: Loss, fed: Federation, dtype: np.dtype) -> None:
         require(dtype in (np.float64, np.float32), f"Problem: dtype = {dtype}; choose float64 or float32")
         self.loss, self.fed, self.dtype = loss, fed, dtype
