@@ -15,8 +15,7 @@ PROBE = """
 import json, sys, time
 import numpy as np
 import pfl_theory as pfl
-from pfl_theory.algorithms.local_steps import local_steps
-from pfl_theory.algorithms.algorithm import plain_plan
+from pfl_theory.algorithms.local_steps import local_steps, plain_plan
 
 rng = np.random.default_rng(0)
 fed = pfl.Federation.from_arrays(

@@ -29,3 +29,27 @@ def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> d
             if ours and issubclass(item, base) and item is not base:
                 found[name] = item
     return found
+
+
+def name_of(kind: type) -> str:
+    """Name of a class in files: its own for one of this package, ``"module:Class"`` for one from elsewhere.
+
+    Examples
+    --------
+    >>> from pfl_theory.losses import Logistic
+    >>> name_of(Logistic), name_of(dict)
+    ('Logistic', 'builtins:dict')
+    """
+    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def class_named(name: str, base: type[T]) -> type[T] | None:
+    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: a file never makes one load."""
+    waiting = [base]
+    while waiting:
+        kind = waiting.pop()
+        if kind is not base and name_of(kind) == name:
+            return kind
+        waiting += kind.__subclasses__()
+    return None

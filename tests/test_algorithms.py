@@ -12,7 +12,7 @@ from scipy import stats
 
 import pfl_theory as pfl
 from pfl_theory import Centralized, FedAvg, Federation, LocalTraining, PerFedAvg, Problem, adapt, run
-from pfl_theory.algorithms import local_steps
+from pfl_theory.algorithms.local_steps import averaging
 from pfl_theory.losses import LeastSquares, LogCosh, Logistic, Quadratic, Softmax
 
 VARIANTS = ("exact", "first-order", "hessian-free")
@@ -44,7 +44,7 @@ def paths(algorithm, problem, w0, rounds, seed):
     """wbar_{k+1,t} of every round, (K, tau + 1, d)."""
     state, out = algorithm.init(algorithm.prepare(problem), np.array(w0, dtype=float)), []
     for k in range(rounds):
-        state, path = algorithm.round(problem, state, seed=seed, round_=k, trace=True)
+        state, path, _ = algorithm.round(problem, state, seed=seed, round_=k, trace=True)
         out.append(path)
     return np.array(out)
 
@@ -442,8 +442,8 @@ def test_bits_do_not_depend_on_threads(route, monkeypatch):
     given = {"batch_inner": 30, "batch_outer": 40, "batch_hessian": 50} if route == "batches" else {}
     algorithm = PerFedAvg(0.2, 0.3, 4, participation=0.5, **given)
     assert (problem.oracle.gram is not None) == (route == "gram")
-    pieces, over_users_ = [], local_steps.over_users
-    monkeypatch.setattr(local_steps, "over_users", lambda call, cut: (pieces.append(len(cut)), over_users_(call, cut)))
+    pieces, over_users_ = [], averaging.over_users
+    monkeypatch.setattr(averaging, "over_users", lambda call, cut: (pieces.append(len(cut)), over_users_(call, cut)))
     found = {}
     for threads in ("1", "2", "3"):
         monkeypatch.setenv("PFL_THEORY_THREADS", threads)

@@ -113,7 +113,8 @@ def test_numba_keeps_its_own_cache_folder(copy):
 
 
 def test_kernels_are_strict():
-    from pfl_theory.algorithms.local_steps import gram_steps, row_steps
+    from pfl_theory.algorithms.local_steps.gram import gram_steps
+    from pfl_theory.algorithms.local_steps.rows import row_steps
     from pfl_theory.problems.rows import gradient_users
 
     for driver in (gradient_users, row_steps, gram_steps):

@@ -19,7 +19,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..federations.federation import Federation
 from ..judging.claim import Case, Claim, Hypothesis, Sides
 from ..judging.hypotheses import bound, has_constants, roundings_of_constants
@@ -42,7 +42,7 @@ SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoi
 def _delta(instance: Instance) -> float:
     algorithm = instance.algorithm
     assert isinstance(algorithm, PerFedAvg)
-    return float(algorithm.delta or DEFAULT_DELTA)
+    return algorithm.difference_step
 
 
 def _sides(formula):  # type: ignore[no-untyped-def]

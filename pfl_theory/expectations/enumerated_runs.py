@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import Algorithm, participants
 from ..algorithms.baselines import FedAvg
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import require
 from ..losses.noise import FiniteNoise, Flat
 from ..losses.piecewise import Curve
@@ -111,7 +111,7 @@ def direction_of(algorithm: Algorithm, noise: FiniteNoise | None) -> _Direction:
         return _Direction("plain", 0.0, 1.0, NOTHING, law(algorithm.batch), NOTHING)
     assert isinstance(algorithm, PerFedAvg)
     laws = law(algorithm.batch_inner), law(algorithm.batch_outer), law(algorithm.batch_hessian)
-    return _Direction(algorithm.variant, algorithm.alpha, float(algorithm.delta or DEFAULT_DELTA), *laws)
+    return _Direction(algorithm.variant, algorithm.alpha, algorithm.difference_step, *laws)
 
 
 def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: int, w0: float) -> ExactRun:

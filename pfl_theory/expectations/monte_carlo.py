@@ -189,7 +189,7 @@ def quadratic_monte_carlo(
         require(isinstance(value, (int, np.integer)) and value >= 1, f"{name} = {value!r}; must be an integer >= 1")
     n = len(a)
     if isinstance(algorithm, FedAvg):
-        from ..algorithms.algorithm import plain_plan
+        from ..algorithms.local_steps import plain_plan
 
         alpha, plan = 0.0, plain_plan(algorithm.beta, algorithm.local_steps, None, True)
     else:

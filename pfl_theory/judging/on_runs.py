@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import InputError, require
 from ..expectations.enumerated_runs import ExactRun, enumerate_run
 from ..expectations.long_runs import long_run
@@ -404,7 +404,7 @@ def sharp_reading(instance: Instance) -> Reading:
         return Reading(L_F, gamma2, own, (alpha * L * B + noisy) ** 2)
     v2 = error_sharp(Numbers(alpha, L, B, sg, sh, *c))
     extra = (
-        alpha * rho * float(algorithm.delta or DEFAULT_DELTA) * (B**2 + sg**2 * c.outer) / 2
+        alpha * rho * algorithm.difference_step * (B**2 + sg**2 * c.outer) / 2
         if algorithm.variant == "hessian-free"
         else 0.0
     )

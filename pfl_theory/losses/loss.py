@@ -72,6 +72,10 @@ class Loss(ABC):
         """Exact Lipschitz constant of grad F_i per user and its rounding error, where there is a closed form."""
         return None
 
+    def heterogeneity(self, fed: Federation) -> dict[str, Constant]:
+        """gamma_G and gamma_H where the loss knows them for every w; empty where it does not."""
+        return {}
+
     def poolable(self) -> bool:
         """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their
         own).
