@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ def name_of(kind: type) -> str:
 
 
 def class_named(name: str, base: type[T]) -> type[T] | None:
-    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: a file never makes one load."""
+    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: no file makes one load."""
     waiting = [base]
     while waiting:
         kind = waiting.pop()
@@ -53,3 +53,13 @@ def class_named(name: str, base: type[T]) -> type[T] | None:
             return kind
         waiting += kind.__subclasses__()
     return None
+
+
+def functions_named_as_files(package: str, path: Iterable[str]) -> dict[str, Callable[..., Any]]:
+    """What a folder of makers offers: of every module the function that bears its name."""
+    found = {}
+    for module in modules(package, path):
+        name = module.__name__.rpartition(".")[2]
+        if callable(vars(module).get(name)):
+            found[name] = vars(module)[name]
+    return found

@@ -21,8 +21,9 @@ import math
 import numpy as np
 
 from ..errors import require
-from ..federations import handwritten_pair, location
 from ..federations.federation import Federation
+from ..federations.location import location
+from ..federations.standard import handwritten_pair
 from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
 from ..judging.hypotheses import ADAPTED_IN_BALL, CONVEX, SMALL_STEP, bound, has_constants, roundings_of_constants
 from ..judging.instance import Instance

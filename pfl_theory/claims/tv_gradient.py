@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from ..federations import finite_support
 from ..federations.federation import Federation
+from ..federations.finite_support import finite_support
 from ..judging.claim import Case, Claim, Sides
 from ..judging.hypotheses import POINTS_IN_BALL, bound, has_constants
 from ..judging.instance import Instance

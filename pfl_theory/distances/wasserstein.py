@@ -87,8 +87,8 @@ class W1:
     Attributes
     ----------
     lower, upper : float
-        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. Both are 0
-        for p = q.
+        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. For
+        p = q `lower` is 0 and `upper` at most the rounding of the weights.
     tv : float
         Total variation distance on the same points: the share of mass that has to move.
     method : str

@@ -121,7 +121,8 @@ class Instance:
             }
         elif self.problem.kind == "rows":
             loss, fed = self.problem.loss, self.problem.federation
-            problem = {"loss": {"name": name_of(type(loss)), **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
+            given = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}  # type: ignore[arg-type]
+            problem = {"loss": {"name": name_of(type(loss)), **given}}
             if fed.x.size <= INLINE_NUMBERS:
                 problem["federation"] = {
                     "x": fed.x * fed.scale,

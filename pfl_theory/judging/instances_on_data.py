@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
-from ..distances import all_pairs
-from ..federations import concept_shift_from_laws, finite_support, location, paper_split
+from ..distances.between_users import all_pairs
+from ..federations.concept_shift import concept_shift_from_laws
 from ..federations.federation import Federation
+from ..federations.finite_support import finite_support
+from ..federations.location import location
+from ..federations.paper_split import paper_split
 from ..federations.standard import handwritten_source
 from ..losses.cosine import Cosine
 from ..losses.log_cosh import LogCosh
