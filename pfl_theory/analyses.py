@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .errors import InputError, OutputError, one_of, require
 from .sweeps import Outcome, Progress, Row, Store, Task, make_task, n_workers, run
 from .sweeps.files import canonical_json, write_text
-from .sweeps.sources import differs
+from .sweeps.sources import Sources, differs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -170,12 +170,14 @@ def _select(wanted: Sequence[str], package: str) -> list[str]:
 
 
 class Made(NamedTuple):
-    """A cell's rows and where they come from. `status`: "stored", "computed", "committed", "skipped"."""
+    """A cell's rows and where they come from. `status`: "stored", "computed", "committed", "skipped". `sources`: as
+    they stand in the notes, also where an earlier version wrote them.
+    """
 
     rows: list[Row]
     status: str
     seconds: float
-    sources: dict[str, str]
+    sources: Any
     older: bool = False
 
 
@@ -193,7 +195,7 @@ def committed(folder: Path, name: str, tasks: Sequence[Task]) -> dict[str, Made]
         rows = list(csv.DictReader(io.StringIO(text)))
         by_key = {task.key: task for task in tasks}
         found: dict[str, Made] = {}
-        older = [differs(sources) is not None for sources in notes["sources"]]
+        older = [differs(Sources.from_data(item)) is not None for item in notes["sources"]]
         for cell in notes["cells"]:
             mine, rows = rows[: cell["rows"]], rows[cell["rows"] :]
             if cell["status"] != "skipped" and cell["key"] in by_key:
@@ -218,20 +220,15 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def _source_sets(made: Sequence[Made]) -> tuple[list[dict[str, str]], list[int]]:
-    """Few dicts of sources for many cells: sets that do not contradict one another are joined."""
-    sets: list[dict[str, str]] = []
+def _source_sets(made: Sequence[Made]) -> tuple[list[Any], list[int]]:
+    """Few sources for many cells: each of them once."""
+    sets: list[Any] = []
     numbers = []
     for item in made:
-        for number, known in enumerate(sets):
-            if all(known.get(name, value) == value for name, value in item.sources.items()):
-                known.update(item.sources)
-                numbers.append(number)
-                break
-        else:
-            sets.append(dict(item.sources))
-            numbers.append(len(sets) - 1)
-    return [dict(sorted(known.items())) for known in sets], numbers
+        if item.sources not in sets:
+            sets.append(item.sources)
+        numbers.append(sets.index(item.sources))
+    return sets, numbers
 
 
 def write(
@@ -483,8 +480,8 @@ def run_analyses(
 def _made(outcome: Outcome) -> Made:
     if outcome.status == "skipped":
         message = outcome.failure.message if outcome.failure else "no data"
-        return Made([{"status": message if message.startswith(SKIPPED) else SKIPPED + message}], "skipped", 0.0, {})
-    return Made(outcome.rows, outcome.status, outcome.seconds, outcome.sources)
+        return Made([{"status": message if message.startswith(SKIPPED) else SKIPPED + message}], "skipped", 0.0, Sources().as_data())
+    return Made(outcome.rows, outcome.status, outcome.seconds, outcome.sources.as_data())
 
 
 def _with_parameters(task: Task, made: Made) -> Made:

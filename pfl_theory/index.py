@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from .sweeps.files import write_text
-from .sweeps.sources import differs
+from .sweeps.sources import Sources, differs
 
 _ROWS = 20  # of a table on the page; the CSV has all
 _SECTIONS = {"full": "Full scale", "quick": "Quick scale"}
@@ -113,7 +113,7 @@ def _article(root: Path, folder: Path, notes: dict[str, Any]) -> str:
     origin = notes.get("provenance") or {}
     made = f"{len(notes['cells'])} cells, seed {notes.get('seed')}; made {origin.get('date')} by <code>{escape(str(origin.get('command')))}</code>"
     parts.append(f"<p>{escape(name)}, {escape(scale)} scale. Data: {escape(data)}. {made}.</p>")
-    changed = [name for name in (differs(sources) for sources in notes.get("sources") or []) if name]
+    changed = [name for name in (differs(Sources.from_data(item)) for item in notes.get("sources") or []) if name]
     if changed:
         parts.append(f'<p class="note">Made by older sources: <code>{escape(changed[0])}</code> has changed since.</p>')
     parts += [f'<p class="note">{escape(str(line))}</p>' for line in notes.get("skipped") or []]
