@@ -17,7 +17,7 @@ import pytest
 
 from pfl_theory import analyses
 from pfl_theory.errors import InputError
-from pfl_theory.index import build_index
+from pfl_theory.pages.index import build_index
 from pfl_theory.provenance import provenance
 
 pytest.importorskip("matplotlib")
@@ -40,7 +40,8 @@ def cell(*, seed, k, name):
     with open(Path(__file__).with_name("log"), "a") as stream:
         stream.write(f"{k}{name}\\n")
     noise = np.random.default_rng([seed, k]).normal()
-    return [{"x": x, "y": noise * k**x, "odd": float("inf") if k == 3 else float("nan"), "even": None if x else True} for x in range(4)]
+    odd = float("inf") if k == 3 else float("nan")
+    return [{"x": x, "y": noise * k**x, "odd": odd, "even": None if x else True} for x in range(4)]
 
 def plot(table):
     from matplotlib.figure import Figure
@@ -397,7 +398,8 @@ def test_provenance_has_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_importing_is_light() -> None:
     heavy = ("numpy", "pandas", "matplotlib", "joblib", "rich", "typer", "numba")
-    modules = ", ".join(f"pfl_theory.{name}" for name in ("analyses", "index", "plotting", "provenance", "sweeps"))
+    names = ("analyses", "pages.index", "plotting", "provenance", "sweeps")
+    modules = ", ".join(f"pfl_theory.{name}" for name in names)
     code = f"import sys; import {modules}; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -25,7 +25,7 @@ LIBRARY = __name__.partition(".")[0]
 
 # Modules that present results or move them about, and so cannot change a number. A name stands for its submodules too.
 PRESENTATION = tuple(
-    f"{LIBRARY}.{name}" for name in ("analyses", "pages", "index", "plotting", "provenance", "cli", "sweeps", "errors")
+    f"{LIBRARY}.{name}" for name in ("analyses", "pages", "plotting", "provenance", "cli", "sweeps", "errors")
 )
 
 DISCOVERY = f"{LIBRARY}.discovery"  # what it imports by name is noted while a cell runs

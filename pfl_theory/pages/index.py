@@ -6,29 +6,19 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from .sweeps.files import write_text
-from .sweeps.sources import Sources, differs
+from ..sweeps.files import write_text
+from ..sweeps.sources import Sources, differs
+from .templates import filled
 
 _ROWS = 20  # of a table on the page; the CSV has all
 _SECTIONS = {"full": "Full scale", "quick": "Quick scale"}
 _OUTCOMES = {"HOLDS": "✓", "VIOLATED": "✗", "INCONCLUSIVE": "?", "NOT_APPLICABLE": "–"}
-
-_CSS = """
-body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64rem; padding: 0 1rem; color: #111; background: #fff; }
-section.quick > h2 { border-left: 0.4rem dashed #555; padding-left: 0.6rem; }
-section.full > h2 { border-left: 0.4rem solid #555; padding-left: 0.6rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { font-size: 0.9rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.8rem; margin: 0.8rem 0; }
-caption { text-align: left; font-weight: 600; padding: 0.2rem 0; } th, td { border: 1px solid #bbb; padding: 0.15rem 0.45rem; text-align: left; }
-#verdicts td { white-space: nowrap; } #verdicts td:nth-last-child(-n+2) { min-width: 22rem; white-space: normal; }
-th { background: #eee; } .note { border: 1px solid #555; padding: 0.3rem 0.6rem; } dl { font-size: 0.9rem; } dt { font-weight: 600; }
-""".strip()
 
 
 def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
@@ -72,24 +62,14 @@ def build_index(folder: str | os.PathLike[str]) -> Path:
         for path in sorted(base.glob("*/*.json"))
         if (notes := _notes(path)) is not None
     ]
-    body = [_verdicts(root)]
+    sections = []
     for scale, heading in _SECTIONS.items():
         mine = [(path, notes) for path, notes in found if notes["scale"] == scale]
         articles = "\n".join(_article(root, path.parent, notes) for path, notes in mine)
-        command = f"python -m analysis all --scale {scale}"
-        empty = f"<p>Nothing here yet: <code>{command}</code> makes it.</p>"
-        body.append(f'<section class="{scale}" id="{scale}">\n<h2>{heading}</h2>\n{articles or empty}\n</section>')
-    contents = '<nav><p>On this page: <a href="#verdicts">Verdicts</a>, <a href="#full">Full scale</a>, <a href="#quick">Quick scale</a></p></nav>'
-    page = [
-        "<!DOCTYPE html>",
-        '<html lang="en">',
-        '<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>pfl-theory: figures, tables and verdicts</title>\n<style>\n{_CSS}\n</style>\n</head>",
-        f"<body>\n<h1>pfl-theory: figures, tables and verdicts</h1>\n{contents}",
-        *body,
-        "</body>\n</html>\n",
-    ]
-    write_text(root / "index.html", "\n".join(page))
+        empty = _html("nothing", command=f"python -m analysis all --scale {scale}")
+        sections.append(_html("section", scale=scale, heading=heading, articles=articles or empty))
+    page = _html("page", verdicts=_verdicts(root), sections="\n".join(sections)) + "\n"
+    write_text(root / "index.html", page)
     return root / "index.html"
 
 
@@ -108,54 +88,58 @@ def _notes(path: Path) -> dict[str, Any] | None:
 def _article(root: Path, folder: Path, notes: dict[str, Any]) -> str:
     name, scale = str(notes["analysis"]), str(notes["scale"])
     link = quote(folder.relative_to(root).as_posix())
-    data = ", ".join(map(str, notes.get("data") or [])) or "synthetic"
-    parts = [f'<article id="{escape(scale)}-{escape(name)}">', f"<h3>{escape(str(notes['title']))}</h3>"]
     origin = notes.get("provenance") or {}
-    made = f"{len(notes['cells'])} cells, seed {notes.get('seed')}; made {origin.get('date')} by <code>{escape(str(origin.get('command')))}</code>"
-    parts.append(f"<p>{escape(name)}, {escape(scale)} scale. Data: {escape(data)}. {made}.</p>")
     changed = [name for name in (differs(Sources.from_data(item)) for item in notes.get("sources") or []) if name]
-    if changed:
-        parts.append(f'<p class="note">Made by older sources: <code>{escape(changed[0])}</code> has changed since.</p>')
-    parts += [f'<p class="note">{escape(str(line))}</p>' for line in notes.get("skipped") or []]
+    parts = [_html("older", module=escape(changed[0]))] if changed else []
+    parts += [_note(str(line)) for line in notes.get("skipped") or []]
     if not notes["figures"]:
-        parts.append('<p class="note">No figure: all cells were skipped, or drawing failed.</p>')
+        parts.append(_note("No figure: all cells were skipped, or drawing failed."))
     for stem in map(str, notes["figures"]):
-        where = f"{link}/{quote(stem)}"
-        alt = (
-            f"Figure: {notes['title']}"
-            + (f" ({stem.removeprefix(name + '-')})" if stem != name else "")
-            + f", {scale} scale; its numbers are in {name}.csv"
-        )
-        parts.append(f'<figure>\n<a href="{where}.pdf"><img src="{where}.png" alt="{escape(alt)}"></a>')
-        parts.append(
-            f'<figcaption>{escape(stem)}: <a href="{where}.pdf">PDF</a>, <a '
-            f'href="{where}.png">PNG</a></figcaption>\n</figure>'
-        )
+        part = f" ({stem.removeprefix(name + '-')})" if stem != name else ""
+        alt = f"Figure: {notes['title']}{part}, {scale} scale; its numbers are in {name}.csv"
+        parts.append(_html("figure", link=f"{link}/{quote(stem)}", alt=escape(alt), stem=escape(stem)))
     parts.append(_choices(notes.get("choices")))
     for stem in [name, *map(str, notes["tables"])]:
         parts.append(_table_file(folder / f"{stem}.csv", f"{link}/{quote(stem)}.csv", stem))
     if (folder / "judged.csv").exists():
         parts.append(_table_file(folder / "judged.csv", f"{link}/judged.csv", f"{name}: verdicts", rows=None))
-    parts.append(f'<p>How it was made: <a href="{link}/{quote(name)}.json">{escape(name)}.json</a></p>\n</article>')
-    return "\n".join(part for part in parts if part)
+    return _html(
+        "article",
+        scale=escape(scale),
+        name=escape(name),
+        title=escape(str(notes["title"])),
+        data=escape(", ".join(map(str, notes.get("data") or [])) or "synthetic"),
+        cells=len(notes["cells"]),
+        seed=notes.get("seed"),
+        date=origin.get("date"),
+        command=escape(str(origin.get("command"))),
+        body="\n".join(part for part in parts if part),
+        link=f"{link}/{quote(name)}",
+    )
+
+
+def _html(fragment: str, **fields: object) -> str:
+    return filled("index.html", fragment, **fields)
+
+
+def _note(text: str) -> str:
+    return _html("note", text=escape(text))
 
 
 def _choices(choices: Any) -> str:
     if not choices:
         return ""
-    if isinstance(choices, dict):
-        return (
-            "<dl>\n"
-            + "\n".join(f"<dt>{escape(str(what))}</dt><dd>{escape(str(taken))}</dd>" for what, taken in choices.items())
-            + "\n</dl>"
-        )
-    return f"<p>Choices: {escape(str(choices))}</p>"
+    if not isinstance(choices, dict):
+        return _html("choices in words", text=escape(str(choices)))
+    lines = [_html("choice", what=escape(str(what)), taken=escape(str(taken))) for what, taken in choices.items()]
+    return _html("choices", choices="\n".join(lines))
 
 
 def _verdicts(root: Path) -> str:
     path = root / "verdicts.csv"
-    table = _table_file(path, "verdicts.csv", "Verdicts", rows=None) if path.exists() else "<p>No verdicts yet.</p>"
-    return f'<section id="verdicts">\n<h2>Verdicts</h2>\n{table}\n</section>'
+    there = path.exists()
+    table = _table_file(path, "verdicts.csv", "Verdicts", rows=None) if there else _html("no verdicts")
+    return _html("verdicts", table=table)
 
 
 def _table_file(path: Path, link: str, caption: str, rows: int | None = _ROWS) -> str:
@@ -163,21 +147,18 @@ def _table_file(path: Path, link: str, caption: str, rows: int | None = _ROWS) -
         with path.open(encoding="utf-8", newline="") as stream:
             head, *lines = list(csv.reader(stream)) or [[]]
     except (OSError, ValueError, csv.Error):
-        return f'<p class="note">{escape(path.name)} cannot be read.</p>'
+        return _note(f"{path.name} cannot be read.")
     shown = lines if rows is None else lines[:rows]
     more = f"first {len(shown)} of {len(lines)} rows" if len(shown) < len(lines) else f"{len(lines)} rows"
-    title = f'{escape(caption)} ({more}, <a href="{link}">CSV</a>)'
-    return _table(title, head, shown)
+    names = "".join(_html("head cell", text=escape(name)) for name in head)
+    top = _html("head", cells=names) + "\n" if names else ""
+    body = "\n".join(_row(head, line) for line in shown)
+    return _html("table", caption=escape(caption), rows=more, link=link, head=top, body=body)
 
 
-def _table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    cells = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{_cell(name, value)}</td>" for name, value in zip(head, line, strict=False)) + "</tr>"
-        for line in lines
-    )
-    top = f"<thead><tr>{cells}</tr></thead>\n" if cells else ""
-    return f'<div class="wide"><table>\n<caption>{title}</caption>\n{top}<tbody>\n{body}\n</tbody></table></div>'
+def _row(head: Sequence[str], line: Sequence[str]) -> str:
+    cells = (_html("cell", text=_cell(name, value)) for name, value in zip(head, line, strict=False))
+    return _html("row", cells="".join(cells))
 
 
 def _cell(column: str, value: str) -> str:
