@@ -79,8 +79,7 @@ def run_analyses(
     one_of("scale", scale, SCALES)
     number = n_workers(min(2, os.cpu_count() or 1) if workers is None else workers)
     chosen = select(wanted, package)
-    root = Path("figures")
-    folder = Path(out) if out is not None else root / "quick" if scale == "quick" else root
+    folder = Path(out) if out is not None else Path("figures/quick" if scale == "quick" else "figures")
     prepare(folder)
     store = Store(folder / ".store")
     if not (store.folder / ".gitignore").exists():
@@ -133,9 +132,8 @@ def run_analyses(
             f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
         )
         problems += report.problems
-    base = root if out is None or Path(out).resolve().is_relative_to(root.resolve()) else folder
-    collect_verdicts(base)
-    page = build_index(base)
+    collect_verdicts(folder, scale)
+    page = build_index(folder, scale)
     say(f"{page} ({time.perf_counter() - begin:.1f} s)")
     for problem in problems:
         complain(f"error: {problem}")

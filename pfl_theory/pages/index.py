@@ -17,22 +17,26 @@ from ..sweeps.sources import Sources, differs
 from .templates import filled
 
 _ROWS = 20  # of a table on the page; the CSV has all
-_SECTIONS = {"full": "Full scale", "quick": "Quick scale"}
+_HEADINGS = {"full": "Full scale", "quick": "Quick scale"}
 _OUTCOMES = {"HOLDS": "✓", "VIOLATED": "✗", "INCONCLUSIVE": "?", "NOT_APPLICABLE": "–"}
 
 
-def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
-    """Join the verdicts that analyses left under `folder` and its subfolder ``quick`` into ``<folder>/verdicts.csv``,
-    with their scale.
+def collect_verdicts(folder: str | os.PathLike[str], scale: str = "full") -> Path | None:
+    """Join the verdicts of one scale that analyses left under `folder` into ``<folder>/verdicts.csv``.
+
+    Returns
+    -------
+    Path or None
+        The table; None where there are no verdicts, and nothing is written then.
     """
     root = Path(folder)
     header: list[str] = []
     rows: list[dict[str, str]] = []
-    for base in (root, root / "quick"):
-        for file in sorted(base.glob("*/judged.csv")):
-            notes = _notes(file.with_name(f"{file.parent.name}.json")) or {"scale": "quick" if base != root else "full"}
+    for path, _ in _found(root, scale):
+        file = path.with_name("judged.csv")
+        if file.exists():
             reader = csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))
-            rows += [{**row, "scale": notes["scale"]} for row in reader]
+            rows += [{**row, "scale": scale} for row in reader]
             header = list(dict.fromkeys([*header, *(reader.fieldnames or []), "scale"]))
     if not rows:
         return None
@@ -44,11 +48,8 @@ def collect_verdicts(folder: str | os.PathLike[str]) -> Path | None:
     return root / "verdicts.csv"
 
 
-def build_index(folder: str | os.PathLike[str]) -> Path:
-    """Write ``<folder>/index.html`` from what analyses left in `folder` and in its subfolder ``quick``, and from
-    ``verdicts.csv``.
-
-    Quick and full results stand in sections of their own, by what their notes say, not by where they lie.
+def build_index(folder: str | os.PathLike[str], scale: str = "full") -> Path:
+    """Write ``<folder>/index.html`` from what analyses of one scale left in `folder`, and from its ``verdicts.csv``.
 
     Returns
     -------
@@ -56,21 +57,18 @@ def build_index(folder: str | os.PathLike[str]) -> Path:
         The page. It is written whole or not at all.
     """
     root = Path(folder)
-    found = [
-        (path, notes)
-        for base in (root, root / "quick")
-        for path in sorted(base.glob("*/*.json"))
-        if (notes := _notes(path)) is not None
-    ]
-    sections = []
-    for scale, heading in _SECTIONS.items():
-        mine = [(path, notes) for path, notes in found if notes["scale"] == scale]
-        articles = "\n".join(_article(root, path.parent, notes) for path, notes in mine)
-        empty = _html("nothing", command=f"python -m analysis all --scale {scale}")
-        sections.append(_html("section", scale=scale, heading=heading, articles=articles or empty))
-    page = _html("page", verdicts=_verdicts(root), sections="\n".join(sections)) + "\n"
-    write_text(root / "index.html", page)
+    articles = "\n".join(_article(root, path.parent, notes) for path, notes in _found(root, scale))
+    empty = _html("nothing", command=f"python -m analysis all --scale {scale}")
+    section = _html("section", scale=scale, heading=_HEADINGS[scale], articles=articles or empty)
+    page = _html("page", scale=scale, heading=_HEADINGS[scale], verdicts=_verdicts(root), section=section)
+    write_text(root / "index.html", page + "\n")
     return root / "index.html"
+
+
+def _found(root: Path, scale: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Notes of the analyses of one scale, by what they say and not by where they lie."""
+    noted = [(path, _notes(path)) for path in sorted(root.glob("*/*.json"))]
+    return [(path, notes) for path, notes in noted if notes is not None and notes["scale"] == scale]
 
 
 def _notes(path: Path) -> dict[str, Any] | None:

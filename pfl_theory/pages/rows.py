@@ -51,7 +51,8 @@ def read_rows(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     source = Path(path)
     require(
         source.is_file(),
-        f"{source}: no such table of verdicts; make it with: make full (a while), or make figures (quick scale)",
+        f"{source}: no such table of verdicts; make it with: make full (a while); or take the quick one, "
+        "figures/quick/verdicts.csv, which make figures makes",
     )
     try:
         reader = csv.DictReader(io.StringIO(source.read_text(encoding="utf-8")))
