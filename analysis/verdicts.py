@@ -28,8 +28,7 @@ def cell(*, seed, statement, random, source):
 
     return [
         row
-        for claim in claims.all_claims()
-        if claim.name == statement
+        for claim in claims.forms(statement)
         for row in claims.judged_rows(claim, seed=seed, random=random)
     ]
 

@@ -1,7 +1,13 @@
-"""Find what a folder offers: adding a loss or a claim is one new file, with no list to edit."""
+"""Find what a folder offers: adding a loss or a claim is one new file, with no list to edit.
+
+What is loaded by name while a cell runs is noted: the cell's result depends on it, and no reader of syntax can see
+that.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator
@@ -10,18 +16,55 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_NOTED: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("noted", default=None)
+
+
+def load(module: str) -> ModuleType:
+    """Import a module by its dotted name, and note it for :func:`noting`, also where it was imported before.
+
+    Examples
+    --------
+    >>> with noting() as noted:
+    ...     module = load("pfl_theory.seeds")
+    >>> module.__name__, noted
+    ('pfl_theory.seeds', {'pfl_theory.seeds'})
+    """
+    noted = _NOTED.get()
+    if noted is not None:
+        noted.add(module)
+    return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[set[str]]:
+    """A set that fills with the names of the modules that :func:`load` is asked for within the block."""
+    noted: set[str] = set()
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
+def files(path: Iterable[str]) -> list[str]:
+    """Names of the modules of a package, in order; a leading underscore hides a file. Nothing is imported."""
+    return sorted(found.name for found in pkgutil.iter_modules(list(path)) if not found.name.startswith("_"))
+
 
 def modules(package: str, path: Iterable[str]) -> Iterator[ModuleType]:
-    """The modules of a package in order of name; a leading underscore hides a file."""
-    for found in sorted(pkgutil.iter_modules(list(path)), key=lambda m: m.name):
-        if not found.name.startswith("_"):
-            yield importlib.import_module(f"{package}.{found.name}")
+    """The modules of a package in order of name, loaded one by one."""
+    for name in files(path):
+        yield load(f"{package}.{name}")
 
 
 def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> dict[str, type[T]]:
-    """Public subclasses of `base` defined in the modules of a package, by class name."""
+    """Public subclasses of `base` defined in the modules of a package, by class name.
+
+    These are not noted: a package does this once, when it is imported, and whoever uses one of its classes names it.
+    """
     found: dict[str, type[T]] = {}
-    for module in modules(package, path):
+    for stem in files(path):
+        module = importlib.import_module(f"{package}.{stem}")
         for name, item in vars(module).items():
             # the module first: an alias such as NDArray passes for a class on Python 3.10, and belongs to another
             # module

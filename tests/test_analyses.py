@@ -17,7 +17,7 @@ import pytest
 
 from pfl_theory import analyses
 from pfl_theory.errors import InputError
-from pfl_theory.index import build_index
+from pfl_theory.pages.index import build_index
 from pfl_theory.provenance import provenance
 
 pytest.importorskip("matplotlib")
@@ -40,7 +40,8 @@ def cell(*, seed, k, name):
     with open(Path(__file__).with_name("log"), "a") as stream:
         stream.write(f"{k}{name}\\n")
     noise = np.random.default_rng([seed, k]).normal()
-    return [{"x": x, "y": noise * k**x, "odd": float("inf") if k == 3 else float("nan"), "even": None if x else True} for x in range(4)]
+    odd = float("inf") if k == 3 else float("nan")
+    return [{"x": x, "y": noise * k**x, "odd": odd, "even": None if x else True} for x in range(4)]
 
 def plot(table):
     from matplotlib.figure import Figure
@@ -173,7 +174,7 @@ def test_first_run_then_redraw(place: Path) -> None:
     assert computed(place) == []
     assert "squares-again.pdf" not in contents(out)
     assert "squares-other.pdf" in contents(out)
-    assert "More squares &lt;&amp; more&gt;" in Path("figures/index.html").read_text()
+    assert "More squares &lt;&amp; more&gt;" in Path("figures/quick/index.html").read_text()
 
 
 def test_order_and_workers_do_not_matter(place: Path) -> None:
@@ -243,7 +244,7 @@ def test_absent_data_are_rows(place: Path) -> None:
     )
     assert Path("figures/quick/gaps/gaps.png").exists()
     assert set(contents(Path("figures/quick/nothing"))) == {"nothing.csv", "nothing.json"}
-    page = Path("figures/index.html").read_text()
+    page = Path("figures/quick/index.html").read_text()
     assert "No figure: all cells were skipped" in page
     assert "skipped: needs mnist" in page
     (place / "gaps.py").write_text(
@@ -279,7 +280,7 @@ def test_bad_input_is_one_line(place: Path) -> None:
     (place / "half.py").write_text("TITLE = ''\n")
     with pytest.raises(InputError, match="lacks DATA, CHOICES, grid, cell, plot"):
         go(place, "half")
-    assert not Path("figures/index.html").exists()
+    assert not Path("figures/quick/index.html").exists()
 
 
 def test_unwritable_folder(place: Path) -> None:
@@ -351,15 +352,17 @@ class Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_index_is_whole(place: Path) -> None:
+@pytest.mark.parametrize(("scale", "folder"), [("full", "figures"), ("quick", "figures/quick")])
+def test_index_is_whole(place: Path, scale: str, folder: str) -> None:
     go(place, scale="full")
     go(place)
-    Path("figures/verdicts.csv").write_text(
-        "claim,scale,outcome,lhs_lower\nlemma-4.2 <b>,quick,VIOLATED,0.12345678901234567\n"
+    assert Path(f"{folder}/verdicts.csv").read_text() == f"claim,outcome,scale\ny < 9,HOLDS,{scale}\n"
+    Path(f"{folder}/verdicts.csv").write_text(
+        f"claim,scale,outcome,lhs_lower\nlemma-4.2 <b>,{scale},VIOLATED,0.12345678901234567\n"
     )
-    Path("figures/junk").mkdir()
-    Path("figures/junk/junk.json").write_text("{")
-    text = build_index("figures").read_text()
+    Path(f"{folder}/junk").mkdir()
+    Path(f"{folder}/junk/junk.json").write_text("{")
+    text = build_index(folder, scale).read_text()
     page = Page()
     page.feed(text)
     assert page.open == []
@@ -368,16 +371,41 @@ def test_index_is_whole(place: Path) -> None:
     assert "<script" not in text
     ids = [attributes["id"] for _, attributes in page.seen if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {"full-squares", "quick-squares"} <= set(ids)
+    assert {f"{scale}-squares", scale, "verdicts"} == set(ids)
     images = [attributes for tag, attributes in page.seen if tag == "img"]
-    assert len(images) == 4
+    assert len(images) == 2
     assert all(image["alt"] for image in images)
-    assert len({image["alt"] for image in images}) == 4
+    assert len({image["alt"] for image in images}) == 2
     for target in [image["src"] for image in images] + [
         attributes["href"] for tag, attributes in page.seen if tag == "a"
     ]:
         assert target is not None
-        assert (target[1:] in ids) if target.startswith("#") else (Path("figures") / target).is_file()
+        assert (target[1:] in ids) if target.startswith("#") else (Path(folder) / target).is_file()
+
+
+def git(*arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", *who, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_a_quick_run_leaves_a_clone_as_it_was(place: Path) -> None:
+    shutil.copy(ROOT / ".gitignore", place.parent)
+    go(place, scale="full")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "full-scale results")
+    assert {"figures/index.html", "figures/verdicts.csv"} <= set(git("ls-files").split())
+    assert "figures/.store" not in git("ls-files")
+    go(place)
+    (place / "log").unlink()
+    git("checkout", "-q", str(place / "log"))
+    assert git("status", "--porcelain") == ""
+    assert Path("figures/quick/index.html").exists()
+    assert Path("figures/quick/verdicts.csv").read_text().splitlines()[1:] == ["y < 9,HOLDS,quick"]
+    go(place, scale="full")
+    assert git("status", "--porcelain") == "", "what is committed is shown as it is"
 
 
 def test_provenance_has_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -397,7 +425,8 @@ def test_provenance_has_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 def test_importing_is_light() -> None:
     heavy = ("numpy", "pandas", "matplotlib", "joblib", "rich", "typer", "numba")
-    modules = ", ".join(f"pfl_theory.{name}" for name in ("analyses", "index", "plotting", "provenance", "sweeps"))
+    names = ("analyses", "pages.index", "plotting", "provenance", "sweeps")
+    modules = ", ".join(f"pfl_theory.{name}" for name in names)
     code = f"import sys; import {modules}; print([name for name in {heavy} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

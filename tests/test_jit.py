@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numba
@@ -75,6 +76,60 @@ def test_an_edited_operation_of_no_loss_is_compiled_again_too(copy):
     assert ask(code) != before
 
 
+def test_a_comment_or_a_docstring_compiles_nothing_again(copy):
+    package, ask, _ = copy
+    code = "from pfl_theory.kernels import jit; print(jit.cache_folder())"
+    before = ask(code)
+    path = package / "losses" / "least_squares.py"
+    path.write_text(
+        "# a comment\n" + path.read_text().replace("def phi(loss, u, y):", "def phi(loss, u, y):\n    'A.'\n")
+    )
+    assert ask(code) == before
+    path.write_text(path.read_text().replace("0.5 * (u - y)", "0.25 * (u - y)"))
+    assert ask(code) != before
+    after = ask(code)
+    (package / "algorithms" / "deeper").mkdir()
+    (package / "algorithms" / "deeper" / "route.py").write_text("X = 1\n")
+    assert ask(code) != after, "a room has rooms of its own"
+
+
+def folders_of(base: Path, ages: dict[str, float], now: float) -> None:
+    """Folders of compiled code, unused for so many days."""
+    for name, days in ages.items():
+        inner = base / name / f"problems_{'0' * 40}"
+        inner.mkdir(parents=True)
+        (inner / "rows.nbi").write_text("compiled")
+        os.utime(base / name, (now - 86_400 * days,) * 2)
+
+
+def test_folders_of_old_sources_are_removed(tmp_path):
+    now = time.time()
+    ages = {f"{k:016x}": age for k, age in enumerate([0.1, 0.2, 0.3, 0.4, 0.5, 2, 29, 31, 400])}
+    ours = tmp_path / f"{8:016x}"
+    folders_of(tmp_path, {**ages, "0" * 15: 400, "g" * 16: 400}, now)
+    (tmp_path / f"{11:016x}" / "someone_elses").mkdir(parents=True)
+    os.utime(tmp_path / f"{11:016x}", (0, 0))
+    assert jit.remove_old(tmp_path, ours, now) == [f"{k:016x}" for k in (5, 6, 7)]
+    left = {path.name for path in tmp_path.iterdir()}
+    # those of the last day stay, for a process may run on them; and whatever is not ours
+    assert left == {f"{k:016x}" for k in (0, 1, 2, 3, 4, 8, 11)} | {"0" * 15, "g" * 16}
+    assert jit.remove_old(tmp_path / "nowhere", ours, now) == []
+
+
+def test_a_process_whose_folder_is_removed_goes_on(copy):
+    _, ask, _ = copy
+    code = (
+        EVALUATE
+        + """
+import os, shutil
+from pfl_theory.kernels import jit
+shutil.rmtree(jit.cache_folder())
+print(problem.gradient([1.0])[0, 0], len(os.listdir(jit.cache_folder())) > 0)
+"""
+    )
+    assert ask(code)[1:] == ["0.5", "2.0", "True"]
+
+
 OWN_LOSS = """
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -83,7 +138,8 @@ from pfl_theory.losses.loss import Loss, real_targets
 from pfl_theory.losses.margin import implements_margin
 class Record(NamedTuple):
     unused: float
-implements_margin(Record, phi=lambda loss, u, y: 1.0 * (u - y), dphi=lambda loss, u, y: 1.0, d2phi=lambda loss, u, y: 0.0)
+phi, dphi = lambda loss, u, y: 1.0 * (u - y), lambda loss, u, y: 1.0
+implements_margin(Record, phi=phi, dphi=dphi, d2phi=lambda loss, u, y: 0.0)
 @dataclass(frozen=True)
 class Own(Loss):
     def dim(self, fed): return fed.n_features
@@ -104,7 +160,10 @@ def test_an_edited_loss_outside_the_package_is_compiled_again(copy):
 
 def test_numba_keeps_its_own_cache_folder(copy):
     _, ask, _ = copy
-    code = "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
+    code = (
+        "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; "
+        "print(before == numba.config.CACHE_DIR)"
+    )
     assert ask(code) == ["True"]
     here = numba.config.CACHE_DIR
     with jit._our_cache():

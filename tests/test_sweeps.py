@@ -4,6 +4,7 @@ run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -22,7 +23,8 @@ import pytest
 
 from pfl_theory.errors import InputError, OutputError
 from pfl_theory.sweeps import Progress, Record, Store, Task, make_task, n_workers, run
-from pfl_theory.sweeps.sources import digest
+from pfl_theory.sweeps.files import canonical_json
+from pfl_theory.sweeps.sources import GONE, sources_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,11 +45,13 @@ def cell(*, seed, k, wait=0.0):
     \"\"\"A cell.\"\"\"
     log(k)
     time.sleep(wait)
-    return [{"k2": FACTOR * k * k + SHIFT, "seed": seed, "third": k / 3}, {"k2": float("nan"), "name": "x", "ok": True, "none": None}]
+    row = {"k2": FACTOR * k * k + SHIFT, "seed": seed, "third": k / 3}
+    return [row, {"k2": float("nan"), "name": "x", "ok": True, "none": None}]
 
 def threads(*, seed):
     import numpy, threadpoolctl
-    return [{"blas": max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()), "numba": os.environ["NUMBA_NUM_THREADS"]}]
+    blas = max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+    return [{"blas": blas, "numba": os.environ["NUMBA_NUM_THREADS"]}]
 
 def bad(*, seed, how, k=0):
     log(how)
@@ -98,9 +102,7 @@ def test_rows_survive_the_store_bit_for_bit(tmp_path: Path) -> None:
     store.write(
         task,
         Record(
-            [{f"c{k}": value for k, value in enumerate(values)}, {"t": True, "n": None, "s": "nan", "i": 2**70}],
-            1.0,
-            {},
+            [{f"c{k}": value for k, value in enumerate(values)}, {"t": True, "n": None, "s": "nan", "i": 2**70}], 1.0
         ),
     )
     record, reason = store.lookup(task)
@@ -117,7 +119,7 @@ def test_rows_survive_the_store_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"rows": 1}', "digit"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: bytes | str) -> None:
     store, task = Store(tmp_path), make_task("demo", "m:cell", {"k": 1})
-    store.write(task, Record([{"x": 0.125}], 1.0, {}))
+    store.write(task, Record([{"x": 0.125}], 1.0))
     path = store.path(task)
     path.write_bytes(path.read_bytes().replace(b"0.125", b"0.126") if isinstance(damage, str) else damage)
     assert store.lookup(task) == (None, "stored file unreadable")
@@ -252,7 +254,9 @@ def children(pid: int) -> list[int]:
 def test_a_killed_sweep_repeats_only_what_ran(package: Path, tmp_path: Path, how: signal.Signals) -> None:
     script = f"""
         from pfl_theory.sweeps import make_task, run
-        run([make_task("demo", "{package.name}.demo:cell", {{"k": k, "wait": 0.25}}) for k in range(20)], store="{tmp_path / "s"}", workers=2)
+        cells = [{{"k": k, "wait": 0.25}} for k in range(20)]
+        tasks = [make_task("demo", "{package.name}.demo:cell", cell) for cell in cells]
+        run(tasks, store="{tmp_path / "s"}", workers=2)
     """
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{package.parent}"}
     process = subprocess.Popen(
@@ -351,9 +355,63 @@ def test_progress_without_a_terminal_is_quiet(capsys: pytest.CaptureFixture[str]
 def test_a_hash_needs_no_import() -> None:
     code = """if True:
         import sys
-        from pfl_theory.sweeps.sources import digest
-        print(digest("pfl_theory.errors") is not None, digest("pfl_theory.nothing"), "numpy" in sys.modules)
+        from pfl_theory.sweeps.sources import sources_of
+        print(len(sources_of(["analysis.convergence:cell"]).modules) > 20, "numpy" in sys.modules)
     """
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert answer.stdout.split() == ["True", "None", "False"]
-    assert digest("no_such_package.module") is None
+    assert answer.stdout.split() == ["True", "False"]
+    assert sources_of(["no_such_package.module:cell"]).modules == {"no_such_package.module:cell": GONE}
+
+
+def test_what_earlier_versions_stored_is_computed_again(package: Path, tmp_path: Path) -> None:
+    (task,) = tasks_of(package, 1)
+    store = Store(tmp_path)
+    run([task], store=store)
+    data = json.loads(store.path(task).read_text())
+    data.pop("sha256")
+    for sources in ({"pfl_theory.errors": "0123"}, {}, None, [], {"roots": [1], "modules": {}}):
+        text = canonical_json({**data, "sources": sources})
+        written = {**data, "sources": sources, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        store.path(task).write_text(json.dumps(written))
+        assert store.lookup(task) == (None, "source changed: (recorded in a way that is no longer read)")
+
+
+LOADING = """
+from pfl_theory import discovery
+
+def cell(*, seed, name):
+    return [{"x": discovery.load(f"{__package__}.{name}").VALUE}]
+"""
+
+
+def test_what_a_cell_loads_by_name_is_its_own(package: Path, tmp_path: Path) -> None:
+    """Whatever the worker computed before, in whichever order."""
+    for name in ("one", "two"):
+        (package / f"{name}.py").write_text(f"VALUE = {len(name)}\n")
+    (package / "demo.py").write_text(LOADING)
+    tasks = [make_task("demo", f"{package.name}.demo:cell", {"name": name}) for name in ("one", "two")]
+    for order in (tasks, tasks[::-1]):
+        outcomes = {
+            outcome.task.parameters["name"]: outcome
+            for outcome in run(order, store=tmp_path / "s", workers=1, force=True)
+        }
+        for name, other in (("one", "two"), ("two", "one")):
+            assert outcomes[name].sources.roots == (f"{package.name}.demo:cell", f"{package.name}.{name}")
+            assert f"{package.name}.{name}" in outcomes[name].sources.modules
+            assert f"{package.name}.{other}" not in outcomes[name].sources.modules
+    (package / "one.py").write_text("VALUE = 4\n")
+    one, two = run(tasks, store=tmp_path / "s")
+    assert one.reason == f"source changed: {package.name}.one"
+    assert one.rows == [{"x": 4}]
+    assert two.status == "stored"
+
+
+def test_an_edit_while_the_sweep_runs_spoils_its_cell(package: Path, tmp_path: Path) -> None:
+    """The module was imported before or after the edit: nobody knows."""
+    (package / "demo.py").write_text(
+        CELLS.replace("    time.sleep(wait)", "    Path(__file__).with_name('_helper.py').write_text('FACTOR = 9')")
+    )
+    (outcome,) = run(tasks_of(package, 1), store=tmp_path / "s")
+    assert outcome.status == "failed"
+    assert outcome.failure is not None
+    assert outcome.failure.message == f"source changed: {package.name}._helper while the sweep ran; run it again"

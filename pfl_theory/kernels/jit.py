@@ -1,8 +1,8 @@
 """One place for how kernels are compiled and where their compiled code is kept.
 
 Numba notices an edit in the file of a cached function but not in a function of another file that it calls: it would go
-on answering with the old formula. So our compiled code lives in a folder named by a hash of all kernel sources, and an
-edit starts a new folder.
+on answering with the old formula. So our compiled code lives in a folder named by a hash of the syntax of all kernel
+sources: an edit starts a new folder, a comment or a docstring does not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import functools
 import hashlib
 import itertools
 import os
+import re
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,26 +22,68 @@ from typing import Any, TypeVar
 
 import numba
 
+from ..sweeps.syntax import whole_digest
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PACKAGE = Path(__file__).parent.parent
-# what a kernel may call
-_KERNEL_SOURCES = tuple(
-    f"{room}/*.py" for room in ("kernels", "losses", "problems", "algorithms", "expectations", "distances")
-)
+_KERNEL_ROOMS = ("kernels", "losses", "problems", "algorithms", "expectations", "distances")  # what a kernel may call
+_KEPT = 4  # folders of other sources, beside ours
+_DAY = 86_400.0  # seconds
+_FORGOTTEN = 30 * _DAY
 
 
 @functools.cache
 def cache_folder() -> str:
-    """Folder of the compiled code: the user's cache, keyed by the kernel sources and the compiler's version."""
-    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for pattern in _KERNEL_SOURCES:
-        for source in sorted(_PACKAGE.glob(pattern)):
-            digest.update(source.name.encode() + source.read_bytes())
+    """Folder of the compiled code: the user's cache, keyed by the kernels' syntax and the compiler's version. Folders
+    of sources that are long gone are removed.
+    """
     base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pfl-theory", "kernels"
     )
-    return os.path.join(base, digest.hexdigest()[:16])
+    folder = os.path.join(base, kernel_digest(_PACKAGE))
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # when it was last used
+    remove_old(Path(base), Path(folder), time.time())
+    return folder
+
+
+def kernel_digest(package: Path) -> str:
+    """Hash of all that a kernel may call, without comments and docstrings, as 16 hex digits."""
+    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
+    for room in _KERNEL_ROOMS:
+        for source in sorted((package / room).rglob("*.py")):
+            digest.update(f"{source.relative_to(package).as_posix()} {whole_digest(source.read_bytes())}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def remove_old(base: Path, ours: Path, now: float) -> list[str]:
+    """Remove folders of compiled code that no process uses: unused for 30 days, or for a day and not among the last
+    four. Returns their names.
+
+    A process that still runs on such a folder compiles again and goes on: Numba makes what is missing.
+    """
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in base.iterdir():
+            if folder != ours and _is_ours(folder):
+                found.append((now - folder.stat().st_mtime, folder))
+    found.sort()
+    gone = []
+    for rank, (unused, folder) in enumerate(found):
+        if unused > _FORGOTTEN or (rank >= _KEPT and unused > _DAY):
+            shutil.rmtree(folder, ignore_errors=True)  # two processes may do so at once
+            gone.append(folder.name)
+    return gone
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is named as ours are and holds nothing else than what Numba keeps for our rooms."""
+    if not re.fullmatch(r"[0-9a-f]{16}", folder.name) or folder.is_symlink() or not folder.is_dir():
+        return False
+    inner = list(folder.iterdir())
+    numbas = all(item.is_dir() and re.fullmatch(r"\w+_[0-9a-f]{40}", item.name) for item in inner)
+    return numbas and any(item.name.startswith(tuple(f"{room}_" for room in _KERNEL_ROOMS)) for item in inner)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,21 @@
 
 from .cells import Row, Task, make_task
 from .progress import Progress
+from .sources import Sources
 from .store import Record, Store
 from .workers import Event, Failure, Outcome, n_workers, run
 
-__all__ = ["Event", "Failure", "Outcome", "Progress", "Record", "Row", "Store", "Task", "make_task", "n_workers", "run"]
+__all__ = [
+    "Event",
+    "Failure",
+    "Outcome",
+    "Progress",
+    "Record",
+    "Row",
+    "Sources",
+    "Store",
+    "Task",
+    "make_task",
+    "n_workers",
+    "run",
+]

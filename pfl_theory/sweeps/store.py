@@ -9,24 +9,24 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .cells import Row, Task, decode_rows, encode_rows
 from .files import canonical_json, write_text
-from .sources import differs
+from .sources import Sources, differs
 
 _PART_LIFETIME = 3600.0  # seconds after which a ".part" file belongs to a writer that was killed
 
 
 @dataclass(frozen=True)
 class Record:
-    """What the store knows about a cell: its rows, how long they took, and the hashes of the sources that made them."""
+    """What the store knows about a cell: its rows, how long they took, and the sources that made them."""
 
     rows: list[Row]
     seconds: float
-    sources: dict[str, str]
+    sources: Sources = field(default_factory=Sources)
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Store:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Store(Path(folder))
     ...     before = store.lookup(task)
-    ...     store.write(task, Record([{"x": float("nan")}], 0.5, {}))
+    ...     store.write(task, Record([{"x": float("nan")}], 0.5))
     ...     after = store.lookup(task)
     >>> before
     (None, 'new')
     >>> after
-    (Record(rows=[{'x': nan}], seconds=0.5, sources={}), 'stored')
+    (Record(rows=[{'x': nan}], seconds=0.5, sources=Sources(roots=(), modules={})), 'stored')
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class Store:
             "seed": task.seed,
             "rows": encode_rows(record.rows),
             "seconds": record.seconds,
-            "sources": record.sources,
+            "sources": record.sources.as_data(),
         }
         # Columns keep the order in which the cell gave them; the hash is of the canonical text.
         write_text(
@@ -85,12 +85,13 @@ class Store:
                 or (data["cell"], data["seed"]) != (task.parameters, task.seed)
             ):
                 return None, "stored file unreadable"
-            record = Record(decode_rows(data["rows"]), float(data["seconds"]), dict(data["sources"]))
+            sources = Sources.from_data(data["sources"])
+            record = Record(decode_rows(data["rows"]), float(data["seconds"]), sources or Sources())
         except FileNotFoundError:
             return None, "new"
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None, "stored file unreadable"
-        changed = differs(record.sources)
+        changed = differs(sources)
         return (None, f"source changed: {changed}") if changed else (record, "stored")
 
     def tidy(self) -> None:

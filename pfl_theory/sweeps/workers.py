@@ -17,9 +17,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from ..discovery import noting
 from ..errors import DataMissingError, InputError, OutputError, require
 from .cells import Row, Task, plain_rows
-from .sources import digest, loaded_sources, snapshot
+from .sources import Sources, file_hashes, marked, sources_of
 from .store import Record, Store
 
 # One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number
@@ -49,7 +50,7 @@ class Outcome(NamedTuple):
     reason: str
     rows: list[Row] = []
     seconds: float = 0.0
-    sources: dict[str, str] = {}
+    sources: Sources = Sources()
     failure: Failure | None = None
 
 
@@ -206,7 +207,7 @@ def _one_pool(
     """Answers of one pool of processes, until all are in or a process dies."""
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
-    before = snapshot({task.reference for task in tasks})
+    before = file_hashes({task.reference for task in tasks})
     executor = ProcessPoolExecutor(
         min(workers, len(tasks)), env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),)
     )
@@ -251,14 +252,14 @@ def _start_worker(parent: int) -> None:
         threading.Thread(target=watch, daemon=True, name="pfl-theory-parent-watch").start()
 
 
-def _compute(task: Task, folder: str, markers: str, before: dict[str, str | None]) -> _Answer:
+def _compute(task: Task, folder: str, markers: str, before: dict[str, str]) -> _Answer:
     """Run one cell in a worker and store its rows."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     _mark(markers, f"{task.key}.started")
     begin = time.perf_counter()
     try:
-        with threadpool_limits(1):
+        with threadpool_limits(1), noting() as noted:
             rows = plain_rows(load(task.reference)(seed=task.seed, **task.parameters))
     except DataMissingError as error:
         return _Answer(
@@ -270,14 +271,8 @@ def _compute(task: Task, folder: str, markers: str, before: dict[str, str | None
             task.key, "failed", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error), details)
         )
     seconds = time.perf_counter() - begin
-    names = loaded_sources(task.reference)
-    # A source edited since the sweep began is not the one that was imported: mark it so that the result is never
-    # believed.
-    now = {name: digest(name) for name in names}
-    sources = {
-        name: value if value and value == before.get(name, value) else "edited while the sweep ran"
-        for name, value in now.items()
-    }
+    # What a worker has imported for other cells does not count: what this cell can reach, and what it loaded by name.
+    sources = marked(sources_of({task.reference, *noted}), before)
     try:
         Store(Path(folder)).write(task, Record(rows, seconds, sources))
     except OutputError as error:

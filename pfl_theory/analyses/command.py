@@ -1,0 +1,227 @@
+"""The command line of the analyses: what is asked for, computed, drawn, and told."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError, one_of
+from ..sweeps import Outcome, Progress, Sources, Store, Task, n_workers, run
+from ..sweeps.files import write_text
+from .committed import OLDER, Made, read_committed
+from .module import get, select
+from .write import write_analysis
+
+SCALES = ("quick", "full")
+SKIPPED = "skipped: "
+
+Say = Callable[[str], None]
+
+
+def prepare(folder: Path) -> None:
+    """Make `folder` and check that it can be written, before anything is computed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-") as probe:
+            probe.write(b"x" * 4096)
+            probe.flush()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out, or make room"
+        ) from error
+
+
+def run_analyses(
+    wanted: Sequence[str],
+    *,
+    scale: str = "quick",
+    workers: int | str | None = None,
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    explain: bool = False,
+    force: bool = False,
+    package: str = "analysis",
+    say: Say = lambda _line: None,
+    complain: Say = lambda _line: None,
+) -> int:
+    """Compute what is not stored, draw everything, and build the index. Returns the exit code (0, or 1 if something
+    failed).
+
+    Parameters
+    ----------
+    wanted : sequence of str
+        Names, or ``["all"]``.
+    scale : {"quick", "full"}
+        Handed to every ``grid``.
+    workers : int, optional
+        Processes; two unless given, or one where there is one processor.
+    seed : int
+        Root seed.
+    out : path, optional
+        Output folder: ``figures/quick`` or ``figures`` unless given.
+    explain : bool
+        Say of every cell why it runs or does not.
+    force : bool
+        Compute stored and committed cells again.
+    package : str
+        Package whose modules are the analyses.
+    say, complain : callable
+        Where lines for the reader go, and where errors go.
+    """
+    from ..pages.index import build_index, collect_verdicts
+
+    begin = time.perf_counter()
+    one_of("scale", scale, SCALES)
+    number = n_workers(min(2, os.cpu_count() or 1) if workers is None else workers)
+    chosen = select(wanted, package)
+    folder = Path(out) if out is not None else Path("figures/quick" if scale == "quick" else "figures")
+    prepare(folder)
+    store = Store(folder / ".store")
+    if not (store.folder / ".gitignore").exists():
+        write_text(store.folder / ".gitignore", "*\n")
+
+    analyses = [get(name, package) for name in chosen]
+    tasks = {analysis.name: analysis.tasks(scale, seed) for analysis in analyses}
+    found: dict[str, Made] = {}
+    if scale == "full" and not force:  # a full-scale result is shown as it is, and never made again by itself
+        for name, mine in tasks.items():
+            kept = read_committed(folder / name, name, mine)
+            found.update(
+                {task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None}
+            )
+    todo = [task for mine in tasks.values() for task in mine if task.key not in found]
+
+    with Progress() as progress:
+
+        def tell(event: Any) -> None:
+            if explain and event.kind in ("stored", "waiting"):
+                say(f"{event.task.describe()}: {event.reason}")
+            progress(event)
+
+        if explain:
+            for task in (task for mine in tasks.values() for task in mine if task.key in found):
+                say(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
+        outcomes = {
+            outcome.task.key: outcome for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)
+        }
+
+    context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
+    problems: list[str] = []
+    for analysis in analyses:
+        mine = tasks[analysis.name]
+        failed = [outcomes[task.key] for task in mine if task.key in outcomes and outcomes[task.key].status == "failed"]
+        if failed:
+            problems += _failures(analysis.name, failed, len(mine))
+            continue
+        made = [found.get(task.key) or _made(outcomes[task.key]) for task in mine]
+        report = write_analysis(
+            analysis,
+            mine,
+            [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)],
+            folder / analysis.name,
+            context,
+        )
+        computed = sum(item.status == "computed" for item in made)
+        say(
+            f"{analysis.name}: {len(mine)} cells, {computed} computed -> "
+            f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
+        )
+        problems += report.problems
+    collect_verdicts(folder, scale)
+    page = build_index(folder, scale)
+    say(f"{page} ({time.perf_counter() - begin:.1f} s)")
+    for problem in problems:
+        complain(f"error: {problem}")
+    return 1 if problems else 0
+
+
+def _made(outcome: Outcome) -> Made:
+    if outcome.status == "skipped":
+        message = outcome.failure.message if outcome.failure else "no data"
+        status = message if message.startswith(SKIPPED) else SKIPPED + message
+        return Made([{"status": status}], "skipped", 0.0, Sources().as_data())
+    return Made(outcome.rows, outcome.status, outcome.seconds, outcome.sources.as_data())
+
+
+def _with_parameters(task: Task, made: Made) -> Made:
+    if made.status == "committed":
+        return made
+    return made._replace(rows=[{**task.parameters, **row} for row in made.rows])
+
+
+def _failures(name: str, failed: Sequence[Outcome], total: int) -> list[str]:
+    lines = [
+        f"{name}: {len(failed)} of {total} cells failed, so it is not drawn; the others are stored, run again to go on"
+    ]
+    for outcome in failed:
+        assert outcome.failure is not None
+        kind = f"{outcome.failure.kind}: " if outcome.failure.details else ""
+        lines.append(
+            f"{outcome.task.describe()}: {kind}{outcome.failure.message}"
+            + (f"\n{outcome.failure.details}" if outcome.failure.details else "")
+        )
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None, *, package: str = "analysis") -> None:
+    """Command line: ``python -m analysis NAME|all [--scale quick|full] [--workers W] [--seed S] [--out DIR] [--explain]
+    [--force]``.
+
+    Ends the process: 0 = done (also where data are absent), 1 = a cell or a figure failed, 2 = bad input, 130 =
+    interrupted.
+    """
+    import typer
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command(help="Compute what is not stored yet, and draw figures and tables.")
+    def analyses(
+        name: list[str] = typer.Argument(help="Analyses by name, or: all"),  # noqa: B008 (typer's way)
+        scale: str = typer.Option("quick", help="quick (at most 20 s each) or full"),
+        workers: str = typer.Option("", help="Number of worker processes (default: 2, or 1 on one processor)"),
+        seed: int = typer.Option(0, help="Root seed"),
+        out: str = typer.Option("", help="Output folder (default: figures/quick, or figures at full scale)"),
+        explain: bool = typer.Option(False, "--explain", help="Say of every cell why it runs or does not"),
+        force: bool = typer.Option(False, "--force", help="Compute everything again"),
+    ) -> None:
+        def complain(line: str) -> None:
+            typer.echo(line, err=True)
+
+        try:
+            code = run_analyses(
+                name,
+                scale=scale,
+                workers=workers or None,
+                seed=seed,
+                out=out or None,
+                explain=explain,
+                force=force,
+                package=package,
+                say=typer.echo,
+                complain=complain,
+            )
+        except InputError as error:
+            complain(f"error: {error}")
+            code = 2
+        except KeyboardInterrupt:
+            complain("interrupted; finished cells are stored, run the same command again to go on")
+            code = 130
+        raise typer.Exit(code)
+
+    try:
+        code = app(
+            args=None if arguments is None else list(arguments), prog_name=f"python -m {package}", standalone_mode=False
+        )
+    except Exception as error:
+        if not hasattr(
+            error, "format_message"
+        ):  # what is wrong with the arguments, told in a line like any other bad input
+            raise
+        typer.echo(f"error: {' '.join(error.format_message().split())}; see python -m {package} --help", err=True)
+        code = 2
+    sys.exit(code)
