@@ -23,9 +23,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
-# One stamp per set of extras; an edit of pyproject.toml or of the pins installs again.
+# One stamp per set of extras; an edit of pyproject.toml or of the pins installs again. setuptools warns whoever installs
+# a folder that can be edited: that one warning says nothing here; every other is shown.
 $(VENV)/.with-%: pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+	PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 	@touch $@
 
 figures: $(VENV)/.with-figures
