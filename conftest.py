@@ -1,11 +1,11 @@
 """Shared by all tests, those in docstrings too: which data sets a test sees, and the count of what was skipped.
 
-A test that needs a data set is marked ``data("mnist")``: where the set is absent it skips, and says what to put where. One
-that takes the smaller set of a dependency instead is marked ``prefers("mnist")``. Any other test sees no data set, on
-any machine: a mark that is missing is noticed everywhere, not only where the data are absent.
+A test that needs a data set is marked ``data("mnist")``: where the set is absent it skips, and says what to put where.
+One that takes the smaller set of a dependency instead is marked ``prefers("mnist")``. Any other test sees no data set,
+on any machine: a mark that is missing is noticed everywhere, not only where the data are absent.
 
-``--skips-to FILE`` writes what a run without data skipped; ``--skips-from FILE`` runs these tests and the marked ones with
-the data, and fails where the two do not match.
+``--skips-to FILE`` writes what a run without data skipped; ``--skips-from FILE`` runs these tests and the marked ones
+with the data, and fails where the two do not match.
 """
 
 from __future__ import annotations

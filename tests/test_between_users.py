@@ -321,7 +321,8 @@ for d, dense in ((40, 10**9), (3, 0)):
     for found in (all_pairs(fed, kappa=0.5), to_average(fed), to_average(fed, tv=True)):
         for values in (found.pairs_lower, found.pairs_upper, found.average_lower, found.average_upper):
             digest.update(b"" if values is None else values.tobytes())
-pixels = Federation.from_arrays([rng.integers(0, 256, (m, 100)).astype(np.uint8) for m in (150, 200, 250)], scale=1 / 255)
+images = [rng.integers(0, 256, (m, 100)).astype(np.uint8) for m in (150, 200, 250)]
+pixels = Federation.from_arrays(images, scale=1 / 255)
 digest.update(all_pairs(pixels).pairs_lower.tobytes() + to_average(pixels).average_lower.tobytes())
 print(digest.hexdigest())
 """

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pfl_theory import analyses, claims, plotting
+from pfl_theory.claims import theorem_4_5
 from pfl_theory.datasets import Dataset
 from pfl_theory.federations import paper_split_pair
 
@@ -53,11 +54,22 @@ def few_cases(monkeypatch):
     monkeypatch.setattr("pfl_theory.claims.all_claims", lambda: short)
 
 
+@pytest.fixture
+def few_runs(monkeypatch):
+    """Where the algorithm itself is run: forty times, for forty rounds."""
+    whole = theorem_4_5.refuting
+
+    def refuting(*args, runs=None, **more):
+        return whole(*args, **more) if runs is None else whole(*args, **{**more, "runs": 40, "rounds": 40})
+
+    monkeypatch.setattr(theorem_4_5, "refuting", refuting)
+
+
 SHORT = {"rounds": 2, "every": 1, "size": 4, "random": 2, "steps": 4, "permutations": 3, "m": 10}
 
 
 def shortened(cells):
-    """Small cells of every choice in words; of those that differ in numbers alone the first, the middle and the last."""
+    """Small cells of every choice in words; of those that differ in numbers, the first, the middle and the last."""
     groups = {}
     for cell in cells:
         words = tuple((k, v) for k, v in cell.items() if isinstance(v, str))
@@ -66,7 +78,7 @@ def shortened(cells):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("few_images", "few_writers", "few_cases")
+@pytest.mark.usefixtures("few_images", "few_writers", "few_cases", "few_runs")
 def test_cells_figures_tables(name, tmp_path):
     from pfl_theory.claims import lemma_4_2
 

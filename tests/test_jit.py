@@ -180,7 +180,7 @@ print(*before, "|", *inside, "|", *blas())
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processors: with one, BLAS never has two threads")
 def test_every_blas_has_one_thread():
-    """Numba takes products from SciPy's BLAS, NumPy has another: one thread in both, and as many as before afterwards."""
+    """Numba takes products from SciPy's BLAS, NumPy has another: one thread in both, afterwards as before."""
     environment = {k: v for k, v in os.environ.items() if not k.endswith(("_NUM_THREADS", "_THEORY_THREADS"))}
     done = subprocess.run([sys.executable, "-c", POOLS], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
