@@ -4,7 +4,7 @@ A test that needs a data set is marked ``data("mnist")``: where the set is absen
 One that takes the smaller set of a dependency instead is marked ``prefers("mnist")``. Any other test sees no data set,
 on any machine: a mark that is missing is noticed everywhere, not only where the data are absent.
 
-``--skips-to FILE`` writes what a run without data skipped; ``--skips-from FILE`` runs these tests and the marked ones
+``--skips-to=FILE`` writes what a run without data skipped; ``--skips-from=FILE`` runs these tests and the marked ones
 with the data, and fails where the two do not match.
 """
 

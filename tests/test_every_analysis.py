@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from data_marks import marks_of
 
 from pfl_theory import analyses, claims, plotting
 from pfl_theory.claims import theorem_4_5
@@ -102,6 +103,22 @@ def test_cells_figures_tables(name, tmp_path):
             )
     finally:
         lemma_4_2._handwritten.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=marks_of(" ".join(analyses.get(name).module.DATA)))
+        for name in NAMES
+        if "FEMNIST" in " ".join(analyses.get(name).module.DATA)
+    ],
+)
+def test_a_cell_on_data_without_a_substitute(name):
+    module = analyses.get(name).module
+    cell = shortened(module.grid("quick"))[-1]
+    rows = module.cell(seed=0, **cell)
+    assert len(rows) >= 1
+    assert not any("stand-in" in str(row.values()) for row in rows)
 
 
 def unlabelled(figure):

@@ -63,27 +63,24 @@ def test_random_instances_hold(claim):
 SLOW = ("algorithm-3",)  # 80 runs of 300 rounds; test_theorem_4_5 has 40 of 40 judged by the same statements
 
 
-def named_cases():
-    """Statements judged on one instance stand together: it is made once."""
-    groups = {}
-    for claim, name in zip(ALL, IDS, strict=True):
-        for case in claim.cases:
-            groups.setdefault(case.make, []).append((f"{name}-{case.name}", claim, case))
-    for (name, _, first), *others in groups.values():
-        marks = marks_of(first.needs) + [pytest.mark.slow] * (first.name in SLOW)
-        yield pytest.param(groups[first.make], id=f"{name}{f' and {len(others)} more' if others else ''}", marks=marks)
-
-
-@pytest.mark.parametrize("judged", list(named_cases()))
-def test_named_cases_come_out_as_expected(judged):
-    for _, claim, case in judged:
-        verdict = claim.judge(case.make())
-        assert verdict.outcome == case.expected, verdict
-        assert verdict.reason.endswith(".")
-        if case.ratio is not None:
-            assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
-            assert claim.control(case).outcome == "VIOLATED"
-        assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
+@pytest.mark.parametrize(
+    ("claim", "case"),
+    [
+        pytest.param(
+            claim, case, id=f"{name}-{case.name}", marks=marks_of(case.needs) + [pytest.mark.slow] * (case.name in SLOW)
+        )
+        for claim, name in zip(ALL, IDS, strict=True)
+        for case in claim.cases
+    ],
+)
+def test_named_cases_come_out_as_expected(claim, case):
+    verdict = claim.judge(case.make())
+    assert verdict.outcome == case.expected, verdict
+    assert verdict.reason.endswith(".")
+    if case.ratio is not None:
+        assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
+        assert claim.control(case).outcome == "VIOLATED"
+    assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
 
 
 @every
