@@ -71,10 +71,24 @@ def test_equals_the_slow_reference(name, variant, tau, batches, rng):
                 algorithm = PerFedAvg(0.4, **common, **given, variant=variant, delta=0.05)
             got = paths(algorithm, problem, w0, 3, seed=11)
             exact = algorithm_1(
-                twin_of(loss), fed, w0, alpha=0.0 if variant == "FedAvg" else 0.4, beta=0.3, tau=tau, rounds=3, seed=11, participants=participants,
-                sizes=(None if variant == "FedAvg" else given.get("batch_inner"), given.get("batch_outer"), given.get("batch_hessian")),
-                replace=given.get("replace", True), variant="first-order" if variant == "FedAvg" else variant, delta=0.05,
-            )  # fmt: skip
+                twin_of(loss),
+                fed,
+                w0,
+                alpha=0.0 if variant == "FedAvg" else 0.4,
+                beta=0.3,
+                tau=tau,
+                rounds=3,
+                seed=11,
+                participants=participants,
+                sizes=(
+                    None if variant == "FedAvg" else given.get("batch_inner"),
+                    given.get("batch_outer"),
+                    given.get("batch_hessian"),
+                ),
+                replace=given.get("replace", True),
+                variant="first-order" if variant == "FedAvg" else variant,
+                delta=0.05,
+            )
             # 1 / (2 delta) = 10 enlarges the rounding of two gradients
             assert same(got, exact), (weighted, participants)
             assert np.array_equal(

@@ -83,19 +83,6 @@ def test_first_term_alone():
         assert float(exact_run(instance).X2) / s == pytest.approx(value, abs=0.51e-6)
 
 
-def test_kinked_noise_in_fractions():
-    """F' = a + |w|, tau = 2, noise +-1, a = -x/2, from 0: a user's mean displacement over both steps is 0, whatever x
-    <= 2.
-    """
-    for x in (Fr(1, 20), Fr(1, 2000), Fr(1, 3)):
-        a, beta, total = -x / 2, x, Fr(0)
-        for one, two in itertools.product((-1, 1), repeat=2):
-            w = -beta * (a + one)
-            w -= beta * (a + abs(w) + two)
-            total += w
-        assert total == 0
-
-
 def test_opposite_curvatures_stand_still_in_fractions():
     """g/gamma = (q2 + q1 - 2)/(q2 - q1) is a fixed point of the mean of both users' rounds."""
     x, tau = Fr(1, 100), 7
@@ -261,37 +248,6 @@ def test_closed_form_equals_all_sequences_of_users(alpha):
         assert Fr(float(ball.lower)) <= value <= Fr(float(ball.upper))
 
 
-def test_where_the_usual_proof_breaks():
-    """E<F'(wbar_t), mean over A of F_i'(wbar_t) - F'(wbar_t)> = -lam^2 (1 - q_t) V: the mean direction of A's users is
-    biased for t >= 1.
-    """
-    c, lam, beta, w = (Fr(-1), Fr(1, 3), Fr(1, 6), Fr(1, 2)), Fr(9, 16), Fr(1, 5), Fr(2, 7)
-    p = Fr(2, 2 * 3)  # n = 4, m = 2
-    V = p * sum(v * v for v in c) / 4
-    for t in range(6):
-        q, total = (1 - beta * lam) ** t, Fr(0)
-        for users in all_sets(4, 2):
-            models = [w, w]
-            for _ in range(t):
-                models = [v - beta * lam * (v - c[i]) for v, i in zip(models, users, strict=True)]
-            mean = sum(models) / 2
-            total += lam * mean * (sum(lam * (mean - c[i]) for i in users) / 2 - lam * mean)
-        assert total / 6 == -(lam**2) * (1 - q) * V
-
-
-def test_users_redrawn_at_every_step():
-    """Reading (a): the left side is V x/(2 - x), ratios 0.457232 and 0.454707; second moments by all sequences of
-    users, then their limit.
-    """
-    x, points = Fr(1, 8), [Fr(0)]
-    for step in range(7):
-        assert sum(w * w for w in points) / len(points) == x / (2 - x) * (1 - (1 - x) ** (2 * step))
-        points = [w - x * (w - c) for w in points for c in (-1, 1)]
-    for tau, value in ((16, 0.457232), (256, 0.454707)):
-        x = Fr(1, 10 * tau**2)
-        assert float(1 / ((2 - x) * (1 + x * tau * (tau - 1)))) == pytest.approx(value, abs=0.51e-6)
-
-
 def test_large_drift_pays_for_the_missing_factor():
     """Reading (d): n = 50, r = 0.2, p = 4/49, s = 1/10."""
     p = 4 / 49
@@ -323,14 +279,22 @@ REFUSED = [
     (PAPER, lambda: at(pfl.FedAvg(beta=0.05, local_steps=3, participation=1)), "must be at most 0.1: it is 0.15"),
     (LEMMA, lambda: at(pfl.FedAvg(beta=0.01, local_steps=3, participation=1)), "must be at most 0.1: it is 0.12"),
     (PAPER, theorem._unbounded, "not bounded below"),
-    (PAPER, lambda: claims.Instance(pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[1.0]])), 0.0, algorithm=pfl.FedAvg(beta=0.01),
-                                    rounds=2), "piecewise"),
+    (
+        PAPER,
+        lambda: claims.Instance(
+            pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[1.0]])),
+            0.0,
+            algorithm=pfl.FedAvg(beta=0.01),
+            rounds=2,
+        ),
+        "piecewise",
+    ),
     (M_I, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1)), "must be at most 0.99: it is 1.5"),
     (M_II, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1), rounds=None), "rounds K"),
     (THEOREM_2, lambda: at(pfl.FedAvg(beta=0.05, local_steps=3, participation=1)), "it is 0.15"),
     (THEOREM_2, theorem._unbounded, "not bounded below"),
     (ALL_USERS, lambda: at(pfl.FedAvg(**FINE)), "1 of 2"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
