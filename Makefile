@@ -7,13 +7,14 @@ MINOR  := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2]
 PINS   := constraints/$(MINOR).txt
 WORKERS ?= 2
 
-.PHONY: figures full pages test lint bench clean help
+.PHONY: figures full pages test test-all lint bench clean help
 
 help:
 	@echo "make figures   quick figures, tables, verdicts and index.html in figures/quick (about 2 minutes; again in seconds)"
 	@echo "make full      full-scale results into figures/ (what is committed is shown, not computed again)"
 	@echo "make pages     one page a statement into docs/claims, and the table of the README, from figures/verdicts.csv"
-	@echo "make test      all tests"
+	@echo "make test      the tests; what lacks its data set is skipped and counted"
+	@echo "make test-all  the slow tests that make test leaves out"
 	@echo "make lint      style, types and the direction of imports"
 	@echo "make bench     speed against peers (installs JAX)"
 	@echo "PYTHON=python3.12 make ...   another interpreter (3.10 to 3.13)"
@@ -23,9 +24,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
-# One stamp per set of extras; an edit of pyproject.toml or of the pins installs again.
+# One stamp per set of extras; an edit of pyproject.toml or of the pins installs again. setuptools warns whoever installs
+# a folder that can be edited: that one warning says nothing here; every other is shown.
 $(VENV)/.with-%: pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
+	PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 	@touch $@
 
 figures: $(VENV)/.with-figures
@@ -38,7 +40,10 @@ pages: $(VENV)/.with-figures
 	$(BIN)/pfl-theory pages
 
 test: $(VENV)/.with-test
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.with-test
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m slow $(ARGS)
 
 lint: $(VENV)/.with-test $(VENV)/.with-lint
 	$(BIN)/ruff check .

@@ -104,8 +104,8 @@ def gamma(train, test, seed, rounds):
     import pfl_theory as pfl
     from pfl_theory.distances import between_label_laws
     from pfl_theory.federations import by_class
-    from pfl_theory.judging.on_data import best_kappa
     from pfl_theory.problems import class_gradients, debiased_gamma_G, gamma_G_by_label_shift
+    from pfl_theory.problems.best_kappa import best_kappa
 
     n_classes = 1 + int(max(train.y.max(), test.y.max()))
     problem, held_out = (pfl.Problem(pfl.losses.Softmax(n_classes), fed) for fed in (train, test))

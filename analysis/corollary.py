@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from pfl_theory import plotting
 
-TITLE = "Corollary 4.6: with the corollary's parameters the rate is sqrt(eps) when some users take part, and rounds grow like 1/eps²"
+TITLE = (
+    "Corollary 4.6: with the corollary's parameters the rate is sqrt(eps) when some users take part, "
+    "and rounds grow like 1/eps²"
+)
 DATA = ("instance I of docs/theory.md, 9.5.1",)
 CHOICES = {
     "parameters": "tau = eps^(-1/2), K = eps^(-3/2), beta = eps, w_0 = 1; L = gamma = 1, Delta = 1/2 (the ratio's "
@@ -38,14 +41,14 @@ def cell(*, seed, panel, users, epsilon):
     import numpy as np
 
     from pfl_theory import claims
-    from pfl_theory.claims import corollary_4_6 as corollary
     from pfl_theory.judging import instance_one
+    from pfl_theory.theory import rates
 
     if panel == "recipe":
-        found = corollary.recipe(epsilon, n=50, m=10 if users.endswith("0.2") else 50, delta=1.0)
+        found = rates.recipe(epsilon, n=50, m=10 if users.endswith("0.2") else 50, delta=1.0)
         return [{"s": found.s, "tau": found.tau, "rounds": float(found.rounds)}]
     if panel == "rounds":
-        least = corollary.least_rounds(epsilon)
+        least = rates.least_rounds(epsilon)
         return [
             {
                 "least": float(np.mean(least)),
@@ -55,7 +58,7 @@ def cell(*, seed, panel, users, epsilon):
             }
         ]
     n, m = PANELS[users]
-    tau, K, beta = corollary.parameters(epsilon)
+    tau, K, beta = rates.parameters(epsilon)
     centres = (-1.0, 1.0) if n == 2 else tuple(np.resize([-1.0, 1.0], n).tolist())
     base = instance_one.instance(tau=tau, rounds=K, beta=beta, c=centres, participation=m, w0=1.0)
     instance = claims.Instance(base.problem, 0.0, algorithm=base.algorithm, rounds=K, w0=base.w0, epsilon=epsilon)

@@ -129,15 +129,15 @@ def floor(h, alpha):
 
     import pfl_theory as pfl
     from pfl_theory.claims import first_order_floor as claim
-    from pfl_theory.judging.on_curves import heterogeneity
+    from pfl_theory.judging.on_curves import gammas
     from pfl_theory.losses.piecewise import Curve
 
-    base = claim.attracting(M, h, alpha, eps=1e-5).problem.oracle.origin.curves
+    base = claim.attracting(M, h, alpha, eps=1e-5).problem.family.curves
     bump = (np.array([3.0, 3.01, 3.02]), np.array([0.0, 1.0, 0.0]))
     family = pfl.Piecewise(
         [Curve(np.concatenate([c.x, bump[0]]), np.concatenate([c.h, bump[1]]), c.anchor, c.slope) for c in base]
     )
-    problem = pfl.Problem.from_functions(**family.functions())
+    problem = pfl.Problem.from_curves(family)
     run = pfl.run(
         pfl.PerFedAvg(alpha=alpha, beta=BETA, variant="first-order"),
         problem,
@@ -148,7 +148,7 @@ def floor(h, alpha):
     )
     at = np.atleast_1d(run.w)
     L, B = (problem.constants()[name].max() for name in ("L", "B"))
-    gamma_g, gamma_h = heterogeneity(problem)
+    gamma_g, gamma_h = gammas(problem)
     slope = abs(float(problem.meta_gradient(at, alpha).mean()))
     proved = claim.floor(alpha, L, B, gamma_g, gamma_h)
     rest = {

@@ -93,7 +93,7 @@ def labels(t, seed):
     import pfl_theory as pfl
     from pfl_theory.distances import between_users
     from pfl_theory.federations import concept_shift
-    from pfl_theory.judging.on_data import best_kappa
+    from pfl_theory.problems.best_kappa import best_kappa
 
     problem = pfl.Problem(pfl.losses.Logistic(), concept_shift(n_users=10, size=20, shift=t, seed=seed))
     fed, c = problem.federation, problem.constants()
@@ -120,7 +120,8 @@ def images(data, steps, seed):
     import pfl_theory as pfl
     from pfl_theory import datasets
     from pfl_theory.distances import between_users
-    from pfl_theory.judging.on_data import best_kappa, diameter, on_points
+    from pfl_theory.judging.on_data import diameter, on_points
+    from pfl_theory.problems.best_kappa import best_kappa
 
     source = getattr(datasets, data)("train", **({"download": False} if data == "mnist" else {}))
     chosen = np.concatenate([np.flatnonzero(source.y == y)[:20] for y in range(10)])

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from pfl_theory import plotting
 
-TITLE = "The lemmas, as transcribed and sharpened: left side over right side on witnesses and on random instances, against alpha L"
+TITLE = (
+    "The lemmas, as transcribed and sharpened: left side over right side on witnesses and on random instances, "
+    "against alpha L"
+)
 DATA = (
     "witnesses of docs/theory.md, sections 2 and 9",
     "random piecewise users and random rows, as the claims draw them",

@@ -43,10 +43,15 @@ def cell(*, seed, family, alpha_L, size, block):
 def row(instance):
     """Constants of an instance, and its left side over each right side."""
     from pfl_theory.claims import lemma_4_2 as lemma
+    from pfl_theory.theory import lemmas
 
     L, rho, B = (instance.constants[name].max() for name in ("L", "rho", "B"))
     measured = lemma.left_side(instance)[0].middle
-    bounds = {"paper": lemma.paper_bound, "sharp": lemma.sharp_bound, "one-dimensional": lemma.one_dimensional_bound}
+    bounds = {
+        "paper": lemmas.smoothness_paper,
+        "sharp": lemmas.smoothness_sharp,
+        "one-dimensional": lemmas.smoothness_one_dimensional,
+    }
     ratios = {name: measured / formula(instance.alpha, L, rho, B) for name, formula in bounds.items()}
     return {"alpha_L_found": instance.alpha * L, "kappa": rho * B / L**2, "measured_over_L": measured / L, **ratios}
 

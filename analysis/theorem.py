@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from pfl_theory import plotting
 
-TITLE = "Theorem 4.5: the measured average of ||grad F||² against its bounds, and the constant that the transcribed form needs as tau grows"
+TITLE = (
+    "Theorem 4.5: the measured average of ||grad F||² against its bounds, and the constant that the transcribed form "
+    "needs as tau grows"
+)
 DATA = ("instance I of docs/theory.md, 9.5.1", "ten users of one curvature with bounded noise")
 CHOICES = {
     "left side": "exact expectation by recursion (enclosed), K = 10^12 rounds (100 tau at r = 1); diamonds: 60 "
@@ -59,12 +62,12 @@ def cell(*, seed, panel, name, tau):
     if panel == "sweep":
         return [swept(name, SWEEPS[name][tau])]
     from pfl_theory import claims
-    from pfl_theory.claims import theorem_4_5 as theorem
+    from pfl_theory.judging import instance_one
 
     lemma, full = name.endswith("lemmas"), name == "r = 1"
     claim = claims.get("theorem-4.5", "paper", "lemma-constants" if lemma else "sharp-constants")
     runs = {"rounds": 100 * tau, "runs": 60} if panel == "algorithm" else {"rounds": 100 * tau} if full else {}
-    instance = theorem.refuting(tau, lemma=lemma, participation=2 if full else 1, w0=1.0 if full else 0.0, **runs)
+    instance = instance_one.refuting(tau, lemma=lemma, participation=2 if full else 1, w0=1.0 if full else 0.0, **runs)
     verdict, corrected = claim.judge(instance), claims.get("theorem-4.5", "corrected", "theorem-2").judge(instance)
     left, right = (
         corrected.lhs,
@@ -86,9 +89,7 @@ def users_with_noise():
     from pfl_theory.losses.piecewise import Piecewise
 
     base = instance_one.users(tuple(np.linspace(-1, 1, 10).tolist()), R=128.0, a=1024.0)
-    return pfl.Problem.from_functions(
-        **Piecewise(base.oracle.origin.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])).functions()
-    )
+    return pfl.Problem.from_curves(Piecewise(base.family.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])))
 
 
 def swept(name, value):
@@ -97,8 +98,9 @@ def swept(name, value):
 
     import pfl_theory as pfl
     from pfl_theory import claims
-    from pfl_theory.claims import theorem_4_5 as theorem
     from pfl_theory.judging import on_runs
+    from pfl_theory.rigour.balls import Ball
+    from pfl_theory.theory import master
 
     p = BASE | {name: value}
     problem = users_with_noise()
@@ -112,7 +114,7 @@ def swept(name, value):
     two, own = (claims.get("theorem-4.5", "corrected", form).judge(at) for form in ("theorem-2", "M-ii"))
     terms = on_runs.assumption_terms(at, on_runs.sharp_reading(at))
     bias = (p["alpha"] * 0.5) ** 2 / p["batch"]
-    transcribed = float((4.0 * terms.Phi + theorem.bracket(terms, theorem.Ball(bias))).mid)
+    transcribed = float((4.0 * terms.Phi + master.bracket(terms, Ball(bias))).mid)
     found = {
         "measured": two.lhs.middle,
         "M-ii": own.rhs.middle,

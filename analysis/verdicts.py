@@ -26,11 +26,7 @@ def grid(scale):
 def cell(*, seed, statement, random, source):
     from pfl_theory import claims
 
-    return [
-        row
-        for claim in claims.forms(statement)
-        for row in claims.judged_rows(claim, seed=seed, random=random)
-    ]
+    return [row for claim in claims.forms(statement) for row in claims.judged_rows(claim, seed=seed, random=random)]
 
 
 def plot(table):

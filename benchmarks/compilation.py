@@ -15,22 +15,27 @@ PROBE = """
 import json, sys, time
 import numpy as np
 import pfl_theory as pfl
-from pfl_theory.algorithms.local_steps import local_steps
-from pfl_theory.algorithms.algorithm import plain_plan
+from pfl_theory.algorithms.local_steps import local_steps, plain_plan
 
 rng = np.random.default_rng(0)
-fed = pfl.Federation.from_arrays([rng.normal(size=(4, 12)) for _ in range(3)], [rng.integers(0, 2, 4) for _ in range(3)])
+fed = pfl.Federation.from_arrays(
+    [rng.normal(size=(4, 12)) for _ in range(3)], [rng.integers(0, 2, 4) for _ in range(3)]
+)
 losses = {
     "Quadratic": pfl.losses.Quadratic(), "LeastSquares": pfl.losses.LeastSquares(), "Logistic": pfl.losses.Logistic(),
-    "LogCosh (location)": pfl.losses.LogCosh(), "LogCosh (regression)": pfl.losses.LogCosh("regression"), "Softmax": pfl.losses.Softmax(2),
+    "LogCosh (location)": pfl.losses.LogCosh(), "LogCosh (regression)": pfl.losses.LogCosh("regression"),
+    "Softmax": pfl.losses.Softmax(2),
 }
 w = {}
 for name, loss in losses.items():
     problem = pfl.Problem(loss, fed)
     point = np.zeros(problem.dim)
     calls = {
-        "value": lambda: problem.value(point), "gradient": lambda: problem.gradient(point), "hvp": lambda: problem.hvp(point, point),
-        "hessian": lambda: problem.hessian(point), "round": lambda: pfl.run(pfl.PerFedAvg(0.1, 0.1, batch_outer=2), problem, rounds=1),
+        "value": lambda: problem.value(point),
+        "gradient": lambda: problem.gradient(point),
+        "hvp": lambda: problem.hvp(point, point),
+        "hessian": lambda: problem.hessian(point),
+        "round": lambda: pfl.run(pfl.PerFedAvg(0.1, 0.1, batch_outer=2), problem, rounds=1),
     }
     if loss.classifies:
         calls["accuracy"] = lambda: problem.accuracy(point)

@@ -10,9 +10,9 @@ import contextlib
 import contextvars
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -71,4 +71,38 @@ def subclasses_in_package(package: str, path: Iterable[str], base: type[T]) -> d
             ours = isinstance(item, type) and item.__module__ == module.__name__ and not name.startswith("_")
             if ours and issubclass(item, base) and item is not base:
                 found[name] = item
+    return found
+
+
+def name_of(kind: type) -> str:
+    """Name of a class in files: its own for one of this package, ``"module:Class"`` for one from elsewhere.
+
+    Examples
+    --------
+    >>> from pfl_theory.losses import Logistic
+    >>> name_of(Logistic), name_of(dict)
+    ('Logistic', 'builtins:dict')
+    """
+    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def class_named(name: str, base: type[T]) -> type[T] | None:
+    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: no file makes one load."""
+    waiting = [base]
+    while waiting:
+        kind = waiting.pop()
+        if kind is not base and name_of(kind) == name:
+            return kind
+        waiting += kind.__subclasses__()
+    return None
+
+
+def functions_named_as_files(package: str, path: Iterable[str]) -> dict[str, Callable[..., Any]]:
+    """What a folder of makers offers: of every module the function that bears its name."""
+    found = {}
+    for module in modules(package, path):
+        name = module.__name__.rpartition(".")[2]
+        if callable(vars(module).get(name)):
+            found[name] = vars(module)[name]
     return found

@@ -12,7 +12,7 @@ from scipy import stats
 
 import pfl_theory as pfl
 from pfl_theory import Centralized, FedAvg, Federation, LocalTraining, PerFedAvg, Problem, adapt, run
-from pfl_theory.algorithms import local_steps
+from pfl_theory.algorithms.local_steps import averaging
 from pfl_theory.losses import LeastSquares, LogCosh, Logistic, Quadratic, Softmax
 
 VARIANTS = ("exact", "first-order", "hessian-free")
@@ -44,7 +44,7 @@ def paths(algorithm, problem, w0, rounds, seed):
     """wbar_{k+1,t} of every round, (K, tau + 1, d)."""
     state, out = algorithm.init(algorithm.prepare(problem), np.array(w0, dtype=float)), []
     for k in range(rounds):
-        state, path = algorithm.round(problem, state, seed=seed, round_=k, trace=True)
+        state, path, _ = algorithm.round(problem, state, seed=seed, round_=k, trace=True)
         out.append(path)
     return np.array(out)
 
@@ -71,10 +71,24 @@ def test_equals_the_slow_reference(name, variant, tau, batches, rng):
                 algorithm = PerFedAvg(0.4, **common, **given, variant=variant, delta=0.05)
             got = paths(algorithm, problem, w0, 3, seed=11)
             exact = algorithm_1(
-                twin_of(loss), fed, w0, alpha=0.0 if variant == "FedAvg" else 0.4, beta=0.3, tau=tau, rounds=3, seed=11, participants=participants,
-                sizes=(None if variant == "FedAvg" else given.get("batch_inner"), given.get("batch_outer"), given.get("batch_hessian")),
-                replace=given.get("replace", True), variant="first-order" if variant == "FedAvg" else variant, delta=0.05,
-            )  # fmt: skip
+                twin_of(loss),
+                fed,
+                w0,
+                alpha=0.0 if variant == "FedAvg" else 0.4,
+                beta=0.3,
+                tau=tau,
+                rounds=3,
+                seed=11,
+                participants=participants,
+                sizes=(
+                    None if variant == "FedAvg" else given.get("batch_inner"),
+                    given.get("batch_outer"),
+                    given.get("batch_hessian"),
+                ),
+                replace=given.get("replace", True),
+                variant="first-order" if variant == "FedAvg" else variant,
+                delta=0.05,
+            )
             # 1 / (2 delta) = 10 enlarges the rounding of two gradients
             assert same(got, exact), (weighted, participants)
             assert np.array_equal(
@@ -442,8 +456,8 @@ def test_bits_do_not_depend_on_threads(route, monkeypatch):
     given = {"batch_inner": 30, "batch_outer": 40, "batch_hessian": 50} if route == "batches" else {}
     algorithm = PerFedAvg(0.2, 0.3, 4, participation=0.5, **given)
     assert (problem.oracle.gram is not None) == (route == "gram")
-    pieces, over_users_ = [], local_steps.over_users
-    monkeypatch.setattr(local_steps, "over_users", lambda call, cut: (pieces.append(len(cut)), over_users_(call, cut)))
+    pieces, over_users_ = [], averaging.over_users
+    monkeypatch.setattr(averaging, "over_users", lambda call, cut: (pieces.append(len(cut)), over_users_(call, cut)))
     found = {}
     for threads in ("1", "2", "3"):
         monkeypatch.setenv("PFL_THEORY_THREADS", threads)

@@ -11,9 +11,11 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import lemma_4_2 as lemma
 from pfl_theory.errors import InputError
-from pfl_theory.judging.claim import bound, compare
+from pfl_theory.judging.claim import compare
+from pfl_theory.judging.hypotheses import bound
 from pfl_theory.losses.piecewise import Curve, random_piecewise
 from pfl_theory.rigour.interval import Interval
+from pfl_theory.theory import lemmas
 
 # alpha, L, rho, B, |F''(w+)|, ratio to the transcribed bound, ratio to the sharp bound: computed with pencil from the
 # witness
@@ -36,15 +38,15 @@ def test_witness_values(alpha, L, rho, B, value, to_paper, to_sharp):
     assert scope == "all w"
     assert left.lower <= value * (1 + 1e-12)
     assert left.upper >= value * (1 - 1e-12)
-    assert value / lemma.paper_bound(alpha, L, rho, B) == pytest.approx(to_paper, abs=1e-6)
-    assert value / lemma.sharp_bound(alpha, L, rho, B) == pytest.approx(to_sharp, abs=1e-6)
-    assert value == pytest.approx(lemma.one_dimensional_bound(alpha, L, rho, B), rel=1e-12)
+    assert value / lemmas.smoothness_paper(alpha, L, rho, B) == pytest.approx(to_paper, abs=1e-6)
+    assert value / lemmas.smoothness_sharp(alpha, L, rho, B) == pytest.approx(to_sharp, abs=1e-6)
+    assert value == pytest.approx(lemmas.smoothness_one_dimensional(alpha, L, rho, B), rel=1e-12)
 
 
 def test_best_ratio_at_alpha_one_over_L():
     for kappa in (0.6, 1.0, 5.0, 50.0):
         left, _ = lemma.left_side(lemma.witness(1.0, 1.0, kappa, 1.0))
-        assert left.middle / lemma.paper_bound(1.0, 1.0, kappa, 1.0) == pytest.approx(
+        assert left.middle / lemmas.smoothness_paper(1.0, 1.0, kappa, 1.0) == pytest.approx(
             (3.5 + kappa) / (4 + kappa), rel=1e-9
         )
 
@@ -82,7 +84,9 @@ def test_exact_smoothness_of_quadratics():
 
 
 def test_landau_cut_in_the_one_dimensional_bound():
-    assert lemma.one_dimensional_bound(1.0, 10.0, 1.0, 0.5) == lemma.one_dimensional_bound(1.0, 1.0, 1.0, 0.5)
+    assert lemmas.smoothness_one_dimensional(1.0, 10.0, 1.0, 0.5) == lemmas.smoothness_one_dimensional(
+        1.0, 1.0, 1.0, 0.5
+    )
 
 
 def test_a_too_small_right_side_is_violated_at_points():

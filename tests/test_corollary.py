@@ -11,21 +11,23 @@ from fractions import Fraction as Fr
 
 import numpy as np
 import pytest
+from reference.corollary_4_6 import PRINTED, TABLE
 
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import corollary_4_6 as corollary
-from pfl_theory.claims.corollary_4_6 import LEAST, average_square, least_rounds, parameters, recipe
+from pfl_theory.claims.corollary_4_6 import LEAST
 from pfl_theory.judging import instance_one
 from pfl_theory.rigour.balls import Ball
+from pfl_theory.theory import rates
 from pfl_theory.theory.master import CERTIFIED, Terms, linear
+from pfl_theory.theory.rates import average_square, least_rounds, parameters, recipe
 
 PAPER = claims.get("corollary-4.6", "paper", "")
 ALL_USERS, SOME_USERS, NECESSARY, SUFFICIENT = (
     claims.get("corollary-4.6", "corrected", form)
     for form in ("all-users", "some-users", "rounds-necessary", "rounds-sufficient")
 )
-PRINTED = 6e-9  # nine significant digits
 
 
 # --- the corollary's parameters ---
@@ -46,14 +48,6 @@ def test_parameters():
         assert beta == epsilon
 
 
-TABLE = [  # k, LHS, r = 1: LHS/eps
-    (2, 0.0533984879, 0.502512563),
-    (4, 0.00503337741, 0.500025001),
-    (6, 0.000500333375, 0.50000025),
-    (8, 5.00033334e-05, 0.500000002),
-]
-
-
 @pytest.mark.parametrize(("k", "left", "everyone"), TABLE)
 def test_left_sides_at_the_corollarys_parameters(k, left, everyone):
     """Instance I from w_0 = 1: of order sqrt(eps) where one of two users takes part, of order eps where both do."""
@@ -64,29 +58,6 @@ def test_left_sides_at_the_corollarys_parameters(k, left, everyone):
     assert verdict.outcome == "VIOLATED"
     assert verdict.ratio == pytest.approx(left / epsilon, rel=1e-8)
     assert PAPER.judge(corollary.on_instance_one(epsilon, 2)).outcome == "INCONCLUSIVE"
-
-
-def by_steps(epsilon, V, w0=1):
-    """M^2 at the corollary's parameters by K steps of E w^2 in 40 digits, L = 1."""
-    tau, K = round(epsilon ** (-1 / 2)), round(epsilon ** (-3 / 2))
-    with localcontext() as context:
-        context.prec = 40
-        x, V = De(repr(epsilon)), De(V.numerator) / De(V.denominator)
-        factors = [(1 - x) ** t for t in range(tau + 1)]
-        kept, new = sum(f * f for f in factors[:tau]), V * sum((1 - f) ** 2 for f in factors[:tau])
-        square, noise = factors[tau] ** 2, V * (1 - factors[tau]) ** 2
-        second, total = De(w0) ** 2, De(0)
-        for _ in range(K):
-            total += second
-            second = square * second + noise
-        return float((kept * total + new * K) / (tau * K))
-
-
-def test_left_sides_step_by_step():
-    for k in (2, 4):
-        assert by_steps(10.0**-k, Fr(1)) == pytest.approx(TABLE[k // 2 - 1][1], rel=PRINTED)
-        assert by_steps(10.0**-k, Fr(0)) / 10.0**-k == pytest.approx(TABLE[k // 2 - 1][2], abs=0.6e-9)
-    assert by_steps(1e-2, Fr(4, 49)) / 1e-2 == pytest.approx(0.897397, abs=0.51e-6)
 
 
 def test_ten_of_fifty_users():
@@ -132,7 +103,7 @@ def test_right_sides_are_the_theorems_at_the_corollarys_parameters():
         terms = Terms(
             Ball(beta * L), tau, 2, Ball(0.25), Ball(delta / (beta * tau * K)), *(Ball(v) for v in parts.values())
         )
-        rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
+        rate = float(rates.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
         # tau = eps^(-1/2): s = sqrt(eps) L, and the terms are those of the theorem with tau - 1 and tau(tau - 1)
         # rounded up
         c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
@@ -146,7 +117,7 @@ def test_right_sides_are_the_theorems_at_the_corollarys_parameters():
             + c2g * epsilon * L**2 * (1 + root) * 2
         )
         assert rate == pytest.approx(upper + c3 * L * 0.25 * 2 * (root + epsilon) + c4 * 5, rel=1e-12)
-        full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
+        full = float(rates.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
         assert full == pytest.approx(epsilon * (2 * delta + L * 3 + L**2 * 2 * (1 + root)) + 1.961 * 5, rel=1e-12)
 
 
@@ -169,10 +140,10 @@ def test_rates_hold_where_roots_are_not_whole(epsilon):
                 given["v2"],
                 given["b2"],
             )
-            rate = float(corollary.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
+            rate = float(rates.rate_at_part(Ball(epsilon), terms, Ball(L), Ball(delta)))
             assert rate >= float(linear(terms, CERTIFIED[1.0, "ii"])) * (1 - 1e-12), only
             if p == 0.0:
-                full = float(corollary.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
+                full = float(rates.rate_at_full(Ball(epsilon), terms, Ball(L), Ball(delta)))
                 proposition = (
                     2 * float(terms.Phi)
                     + beta * float(given["v2"])
@@ -299,10 +270,22 @@ def brute_force(epsilon, A, P, most=5000):
 
 SMALL_CASES = [
     # the hypotheses of Proposition 5
-    (1.0, 1.0, 0.1), (1.0, 1.0, 0.05), (1.0, 0.5, 0.1), (2.0, 0.3, 0.1), (1.0, 0.05, 0.02), (3.0, 2.5, 0.2),
-    (1.0, 1.0, 0.3), (1.0, 1.0, 0.6), (1.0, 3.0, 0.9), (1.0, 5.0, 0.1), (1.0, 0.001, 0.05), (1.0, 0.01, 0.05), (4.0, 0.001, 0.5), (1.0, 1.0, 1.5),
+    (1.0, 1.0, 0.1),
+    (1.0, 1.0, 0.05),
+    (1.0, 0.5, 0.1),
+    (2.0, 0.3, 0.1),
+    (1.0, 0.05, 0.02),
+    (3.0, 2.5, 0.2),
+    (1.0, 1.0, 0.3),
+    (1.0, 1.0, 0.6),
+    (1.0, 3.0, 0.9),
+    (1.0, 5.0, 0.1),
+    (1.0, 0.001, 0.05),
+    (1.0, 0.01, 0.05),
+    (4.0, 0.001, 0.5),
+    (1.0, 1.0, 1.5),
     (1.0, 2.0, 1.0),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("A", "P", "epsilon"), SMALL_CASES)
@@ -393,23 +376,6 @@ def test_proposition_5_fails_beyond_its_hypotheses():
     assert "at most 0.1: it is 0.2" in verdict.reason
 
 
-@pytest.mark.parametrize(
-    ("A", "P", "epsilon"), [(Fr(1), Fr(1), Fr(1, 10)), (Fr(2), Fr(1, 3), Fr(1, 12)), (Fr(1), Fr(1, 4), Fr(1, 20))]
-)
-def test_enough_rounds_in_fractions(A, P, epsilon):
-    """tau = 1, beta L = eps/(eps + P), ceil(A (P + eps)/eps^2) rounds: X^2 <= eps exactly; and the master inequality
-    gives that very number.
-    """
-    u = epsilon / (epsilon + P)
-    rounds = math.ceil(A * (P + epsilon) / epsilon**2)
-    q = 1 - u
-    geo = (1 - q ** (2 * rounds)) / (rounds * (1 - q * q))
-    assert A * geo + P * (1 - q) / (1 + q) * (1 - geo) <= epsilon
-    # (1 - s/2) X^2 <= A/(2 s K) + s P/2 at s = u: equal to eps at K = A (P + eps)/eps^2
-    K = A * (P + epsilon) / epsilon**2
-    assert (A / (2 * u * K) + u * P / 2) / (1 - u / 2) == epsilon
-
-
 def test_claims_on_rounds_agree_with_brute_force():
     for epsilon, centres, participation, w0 in ((0.05, (-1.0, 1.0), 1, 1.0), (0.02, (-0.5, -0.5, 1.0), 2, 0.9)):
         n = len(centres)
@@ -422,18 +388,6 @@ def test_claims_on_rounds_agree_with_brute_force():
         assert two.lhs.lower <= least <= two.lhs.upper
         assert one.lhs.middle == pytest.approx(w0**2 * P / epsilon**2, rel=1e-9)
         assert two.rhs.middle == math.ceil(round(w0**2 * (P + epsilon) / epsilon**2, 6))
-
-
-@pytest.mark.parametrize(("epsilon", "rounds"), [(1e-2, 191), (1e-3, 2559)])
-def test_the_last_iterate_needs_fewer_rounds(epsilon, rounds):
-    """E||grad F(w_K)||^2 <= eps: O(eps^-1 log(1/eps)) rounds are enough at L = p gamma^2 = 1, Delta = 1/2."""
-    u = np.geomspace(1e-6, 0.5, 200_001)
-
-    def smallest(K):
-        power = np.exp(2 * K * np.log1p(-u))
-        return float((power + u / (2 - u) * (1 - power)).min())
-
-    assert smallest(rounds) <= epsilon < smallest(rounds - 1)
 
 
 def test_a_run_of_the_recipe_on_the_family_reaches_the_accuracy():

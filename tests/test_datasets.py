@@ -404,13 +404,12 @@ def test_importing_datasets_is_cheap():
 
 
 @pytest.fixture
-def real_mnist(request, monkeypatch):
+def real_mnist(monkeypatch):
     """Undo the fixture that hides the user's folders."""
     monkeypatch.undo()
-    if not mnist_available():
-        pytest.skip("needs the four MNIST files in PFL_THEORY_DATA/mnist or the cache")
 
 
+@pytest.mark.data("mnist")
 @pytest.mark.parametrize(("split", "counts"), [("train", TRAIN_COUNTS), ("test", TEST_COUNTS)])
 def test_real_mnist(split, counts, real_mnist):
     data = mnist(split, download=False)
@@ -419,6 +418,7 @@ def test_real_mnist(split, counts, real_mnist):
     assert (int(data.x.min()), int(data.x.max())) == (0, 255)
 
 
+@pytest.mark.data("mnist")
 def test_digits_are_the_first_500_of_each_class_of_real_mnist(real_mnist):
     data, train, test = mnist(download=False), digits("train"), digits("test")
     for c in range(10):

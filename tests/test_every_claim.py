@@ -7,10 +7,11 @@ import math
 
 import numpy as np
 import pytest
+from data_marks import marks_of
 
 from pfl_theory import claims
 from pfl_theory.claims import Interval
-from pfl_theory.errors import DataMissingError, InputError
+from pfl_theory.errors import InputError
 from pfl_theory.seeds import generator
 
 ALL = claims.all_claims()
@@ -59,20 +60,27 @@ def test_random_instances_hold(claim):
         assert verdict.outcome == ("INCONCLUSIVE" if claim.open_constant else "HOLDS"), verdict
 
 
-@every
-def test_named_cases_come_out_as_expected(claim):
-    for case in claim.cases:
-        try:
-            instance = case.make()
-        except DataMissingError as missing:
-            pytest.skip(f"{case.name}: {missing}")
-        verdict = claim.judge(instance)
-        assert verdict.outcome == case.expected, verdict
-        assert verdict.reason.endswith(".")
-        if case.ratio is not None:
-            assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
-            assert claim.control(case).outcome == "VIOLATED"
-        assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
+SLOW = ("algorithm-3",)  # 80 runs of 300 rounds; test_theorem_4_5 has 40 of 40 judged by the same statements
+
+
+@pytest.mark.parametrize(
+    ("claim", "case"),
+    [
+        pytest.param(
+            claim, case, id=f"{name}-{case.name}", marks=marks_of(case.needs) + [pytest.mark.slow] * (case.name in SLOW)
+        )
+        for claim, name in zip(ALL, IDS, strict=True)
+        for case in claim.cases
+    ],
+)
+def test_named_cases_come_out_as_expected(claim, case):
+    verdict = claim.judge(case.make())
+    assert verdict.outcome == case.expected, verdict
+    assert verdict.reason.endswith(".")
+    if case.ratio is not None:
+        assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
+        assert claim.control(case).outcome == "VIOLATED"
+    assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
 
 
 @every

@@ -412,12 +412,11 @@ def test_a_pair_has_the_same_writers():
 @pytest.fixture(scope="module")
 def real():
     """Both splits, and the arrays of the file read a second way."""
-    if not femnist_available():
-        pytest.skip("needs femnist_105writers.npz in PFL_THEORY_DATA/femnist or the cache")
     with np.load(module.local_path("femnist", module.FILE.name), allow_pickle=False) as z:
         return femnist("train"), femnist("test"), {key: z[key] for key in z.files}
 
 
+@pytest.mark.data("femnist")
 def test_real_counts(real):
     train, test, arrays = real
     assert (len(train), len(test)) == (14_626, 1_662)
@@ -431,6 +430,7 @@ def test_real_counts(real):
     assert {train.group_names[i] for i in np.flatnonzero(every < 60)} == TINY
 
 
+@pytest.mark.data("femnist")
 def test_real_duplicates_are_repeats_and_no_image_is_left_twice(real):
     train, test, arrays = real
     seen, repeats = set(), []
@@ -444,6 +444,7 @@ def test_real_duplicates_are_repeats_and_no_image_is_left_twice(real):
     assert len({row.tobytes() for row in both[0]} & {row.tobytes() for row in both[1]}) == 22
 
 
+@pytest.mark.data("femnist")
 def test_real_ink_is_bright_and_labels_belong_to_their_images(real):
     train, test, arrays = real
     frames = train.x.reshape(-1, 28, 28)
@@ -465,6 +466,7 @@ def test_real_ink_is_bright_and_labels_belong_to_their_images(real):
     assert accuracy(1) < 0.3
 
 
+@pytest.mark.data("femnist")
 def test_real_digits_stand_upright_like_mnists(real):
     """MNIST's frame: cut to the ink, scaled to 20 pixels, centred. Nearest mean digit of MNIST's own images."""
     train, _, _ = real
@@ -493,6 +495,7 @@ def reframed(frame: np.ndarray) -> np.ndarray:
     return out.ravel()
 
 
+@pytest.mark.data("femnist")
 def test_real_federations(real):
     train, test, arrays = real
     fed = writers(train)
@@ -514,6 +517,7 @@ def test_real_federations(real):
     )
 
 
+@pytest.mark.data("femnist")
 def test_real_digits_only_have_the_classes_of_mnist(real):
     train, test, _ = real
     pair = writers_pair(train, test, digits_only=True)

@@ -13,7 +13,7 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import first_order_floor as claim
 from pfl_theory.claims import hessian_free_error as hessian_free
-from pfl_theory.judging.on_curves import heterogeneity
+from pfl_theory.judging.on_curves import gammas
 from pfl_theory.losses.piecewise import Curve, random_piecewise
 
 SHARP = claims.get("first-order-floor", "sharp")
@@ -116,7 +116,7 @@ def test_mean_square_error_of_the_hessian_free_direction():
 def test_spike_witness():
     instance = claim.witness()
     assert instance.constants["L"].max() == 1.0
-    assert heterogeneity(instance.problem) == pytest.approx((0.1, 0.5), rel=1e-9)
+    assert gammas(instance.problem) == pytest.approx((0.1, 0.5), rel=1e-9)
     assert claim.direction(instance.problem, 0.0, 1.0) == pytest.approx(0.0, abs=1e-16)
     assert abs(instance.problem.meta_gradient([0.0], 1.0).mean()) == pytest.approx(0.0999625, rel=1e-9)
     assert SHARP.judge(instance).ratio == pytest.approx(0.999625, rel=1e-9)
@@ -158,9 +158,9 @@ def test_clipped_pair():
 def test_floor_is_zero_without_heterogeneity(name):
     instance = SHARP.case(name).make()
     L, B = (instance.constants[key].max() for key in ("L", "B"))
-    assert claim.floor(instance.alpha, L, B, *heterogeneity(instance.problem)) == pytest.approx(0.0, abs=1e-14)
+    assert claim.floor(instance.alpha, L, B, *gammas(instance.problem)) == pytest.approx(0.0, abs=1e-14)
     # where FO stands still, so does the full gradient
-    slopes = [c.slope for c in instance.problem.oracle.origin.curves]
+    slopes = [c.slope for c in instance.problem.family.curves]
     at = np.array([np.mean(slopes)])  # f_i' = slope - w
     assert claim.direction(instance.problem, float(at[0]), instance.alpha) == pytest.approx(0.0, abs=1e-14)
     assert instance.problem.meta_gradient(at, instance.alpha).mean() == pytest.approx(0.0, abs=1e-14)

@@ -285,8 +285,11 @@ def test_functions_with_constants_are_certified_too(with_hvp):
         lambda w: np.array([np.sin(w[0, 0]), np.cos(w[1, 0])]),
         lambda w: np.array([np.cos(w[0]), -np.sin(w[1])]),
         (lambda w, v: np.array([-np.sin(w[0]), -np.cos(w[1])]) * v) if with_hvp else None,
-        n_users=2, dim=1, noise=Noise(), constants={name: Constant.exact(np.ones(2), "trigonometric") for name in ("B", "L", "rho")},
-    )  # fmt: skip
+        n_users=2,
+        dim=1,
+        noise=Noise(),
+        constants={name: Constant.exact(np.ones(2), "trigonometric") for name in ("B", "L", "rho")},
+    )
     sup = supremum_gamma_G(problem, radius=4.0, tolerance=1e-4)
     assert 1 / math.sqrt(2) <= sup.max() <= 1 / math.sqrt(2) + 1e-4
 

@@ -138,8 +138,12 @@ from pfl_theory.losses.loss import Loss, real_targets
 from pfl_theory.losses.margin import implements_margin
 class Record(NamedTuple):
     unused: float
-phi, dphi = lambda loss, u, y: 1.0 * (u - y), lambda loss, u, y: 1.0
-implements_margin(Record, phi=phi, dphi=dphi, d2phi=lambda loss, u, y: 0.0)
+implements_margin(
+    Record,
+    phi=lambda loss, u, y: 1.0 * (u - y),
+    dphi=lambda loss, u, y: 1.0,
+    d2phi=lambda loss, u, y: 0.0,
+)
 @dataclass(frozen=True)
 class Own(Loss):
     def dim(self, fed): return fed.n_features
@@ -161,8 +165,8 @@ def test_an_edited_loss_outside_the_package_is_compiled_again(copy):
 def test_numba_keeps_its_own_cache_folder(copy):
     _, ask, _ = copy
     code = (
-        "import numba; before = numba.config.CACHE_DIR; import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; "
-        "print(before == numba.config.CACHE_DIR)"
+        "import numba; before = numba.config.CACHE_DIR; "
+        "import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
     )
     assert ask(code) == ["True"]
     here = numba.config.CACHE_DIR
@@ -172,7 +176,8 @@ def test_numba_keeps_its_own_cache_folder(copy):
 
 
 def test_kernels_are_strict():
-    from pfl_theory.algorithms.local_steps import gram_steps, row_steps
+    from pfl_theory.algorithms.local_steps.gram import gram_steps
+    from pfl_theory.algorithms.local_steps.rows import row_steps
     from pfl_theory.problems.rows import gradient_users
 
     for driver in (gradient_users, row_steps, gram_steps):
@@ -208,6 +213,38 @@ def test_chunks_cover_the_users_once(n, work, monkeypatch):
     assert (len(cut) > 1) == (n > 1 and work > 4e5)
     monkeypatch.setenv("PFL_THEORY_THREADS", "7")
     assert jit.chunks(n, work) == cut
+
+
+POOLS = """
+import threadpoolctl
+from pfl_theory.kernels.jit import one_blas_thread
+
+def blas():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+with one_blas_thread():  # before any kernel: whatever loads a BLAS later must not escape it
+    pass
+import pfl_theory as pfl
+users = pfl.Federation.from_arrays([[[0.0, 1.0], [1.0, 0.0]]], [[0, 1]])
+pfl.Problem(pfl.losses.Softmax(2), users).gradient([0.0] * 4)  # its kernel takes matrix products
+before = blas()
+with one_blas_thread():
+    inside = blas()
+print(*before, "|", *inside, "|", *blas())
+"""
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processors: with one, BLAS never has two threads")
+def test_every_blas_has_one_thread():
+    """Numba takes products from SciPy's BLAS, NumPy has another: one thread in both, afterwards as before."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith(("_NUM_THREADS", "_THEORY_THREADS"))}
+    done = subprocess.run([sys.executable, "-c", POOLS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, inside, after = (part.split() for part in done.stdout.split("|"))
+    assert max(map(int, before)) > 1
+    assert set(inside) == {"1"}
+    assert len(inside) == len(before)
+    assert after == before
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

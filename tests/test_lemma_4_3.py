@@ -15,29 +15,29 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.algorithms.local_steps import local_steps
 from pfl_theory.claims import hessian_batch_norm, lemma_4_3_bias, lemma_4_3_error
-from pfl_theory.claims.lemma_4_3_bias import huber, one_against_all, signs, skew, witness
-from pfl_theory.claims.lemma_4_3_error import Numbers
+from pfl_theory.claims.lemma_4_3_bias import one_against_all, signs, skew, witness
 from pfl_theory.errors import InputError
-from pfl_theory.expectations.quadratics import batch_factor
-from pfl_theory.judging.on_batches import (
+from pfl_theory.expectations.batches import (
     BLOCK,
     CurveData,
     Sizes,
-    _all_moments,
     batches,
     data_of,
     enumerated,
-    moments_of,
     sampled,
-    sizes_of,
     support_sizes,
 )
+from pfl_theory.expectations.quadratics import batch_factor
+from pfl_theory.judging import instances_with_batches
+from pfl_theory.judging.on_batches import moments_of, sizes_of
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat, Sine
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 from pfl_theory.problems.problem import Problem
 from pfl_theory.rigour.interval import Interval
 from pfl_theory.rigour.sampling import LEVEL, Summary, empirical_bernstein, merged, norm_of_mean, note, summary
 from pfl_theory.seeds import generator
+from pfl_theory.theory import lemmas
+from pfl_theory.theory.lemmas import Numbers, huber
 
 BIAS = {(c.version, c.form): c for c in lemma_4_3_bias.CLAIMS}
 ERROR = {(c.version, c.form): c for c in lemma_4_3_error.CLAIMS}
@@ -95,12 +95,12 @@ def test_table_of_errors(alpha, sigma_g, sigma_h, sizes, error, sharp, paper):
 
 def test_values_of_the_formulas():
     n = Numbers(1.0, 1.0, 1.0, 0.1, 0.1, 1 / 4, 1 / 5, 1 / 2)
-    assert lemma_4_3_error.sharp_bound(n) == pytest.approx(0.02301, rel=1e-14)
-    assert lemma_4_3_error.paper_bound(n) == pytest.approx(0.0690675, rel=1e-14)
+    assert lemmas.error_sharp(n) == pytest.approx(0.02301, rel=1e-14)
+    assert lemmas.error_paper(n) == pytest.approx(0.0690675, rel=1e-14)
     without = n._replace(
         **{k: batch_factor(s, 20, replace=False) for k, s in {"c_inner": 4, "c_outer": 5, "c_hessian": 2}.items()}
     )
-    assert lemma_4_3_error.sharp_bound(without) == pytest.approx(0.0194811634, rel=5e-9)
+    assert lemmas.error_sharp(without) == pytest.approx(0.0194811634, rel=5e-9)
 
 
 def random_numbers(rng):
@@ -118,12 +118,12 @@ def test_the_transcribed_error_is_three_times_the_sharp_one_at_least():
             * (n.B**2 + n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner))
             * (1 + (n.sigma_H * n.alpha) ** 2 * n.c_hessian / 4)
         )
-        paper = lemma_4_3_error.paper_bound(n)
+        paper = lemmas.error_paper(n)
         assert paper == pytest.approx(literal - 12 * n.B**2, abs=1e-13 * literal)
-        assert paper >= 3 * lemma_4_3_error.sharp_bound(n) * (1 - 1e-14)
-        assert lemma_4_3_error.convex_bound(n) <= lemma_4_3_error.sharp_bound(n)
+        assert paper >= 3 * lemmas.error_sharp(n) * (1 - 1e-14)
+        assert lemmas.error_convex(n) <= lemmas.error_sharp(n)
     whole = Numbers(1.0, 1.0, 1.0, 0.3, 0.0, 0.5, 0.25, 1.0)
-    assert lemma_4_3_error.paper_bound(whole) == pytest.approx(3 * lemma_4_3_error.sharp_bound(whole))
+    assert lemmas.error_paper(whole) == pytest.approx(3 * lemmas.error_sharp(whole))
 
 
 def test_huber_function():
@@ -147,11 +147,7 @@ def test_the_sharp_bias_is_below_the_transcribed_one():
     for _ in range(300):
         n, rho = random_numbers(rng), 10 ** rng.uniform(-3, 3)
         where = (n.alpha, n.L, rho, n.sigma_G, n.c_inner)
-        assert (
-            lemma_4_3_bias.convex_bound(*where)
-            <= lemma_4_3_bias.sharp_bound(*where)
-            <= lemma_4_3_bias.paper_bound(*where) * (1 + 1e-14)
-        )
+        assert lemmas.bias_convex(*where) <= lemmas.bias_sharp(*where) <= lemmas.bias_paper(*where) * (1 + 1e-14)
 
 
 # --- enumeration ---
@@ -423,7 +419,7 @@ def agrees(samples, found):
 def test_enumeration_against_local_steps_on_functions():
     w = np.array([0.4])
     curve, noise = lopsided(0.4)
-    problem = Problem.from_functions(**Piecewise([curve] * 500, noise).functions())
+    problem = Problem.from_curves(Piecewise([curve] * 500, noise))
     algorithm = pfl.PerFedAvg(alpha=0.6, beta=0.5, batch_inner=2, batch_outer=1, batch_hessian=3)
     agrees(one_step(problem, algorithm, w, 30), enumerated(CurveData(curve, noise), w, 0.6, Sizes(2, 1, 3, True)))
 
@@ -459,7 +455,7 @@ def test_a_bias_bound_without_a_factor_is_violated():
         return huber(alpha * sigma_G * math.sqrt(c), L / 4, rho)
 
     def inverse(alpha, L, rho, sigma_G, c):
-        return lemma_4_3_bias.sharp_bound(alpha, L, rho, sigma_G, c * c)
+        return lemmas.bias_sharp(alpha, L, rho, sigma_G, c * c)
 
     assert mutated(BIAS[SHARP], lemma_4_3_bias, without_a).judge().outcome == "VIOLATED"
     assert mutated(BIAS[CONVEX], lemma_4_3_bias, quarter).judge().outcome == "VIOLATED"
@@ -475,20 +471,20 @@ def test_a_bias_bound_without_a_factor_is_violated():
 
 def test_an_error_bound_with_the_wrong_batch_is_violated():
     def swapped(n):  # 1/D' for 1/D
-        return lemma_4_3_error.sharp_bound(n._replace(c_inner=n.c_outer))
+        return lemmas.error_sharp(n._replace(c_inner=n.c_outer))
 
     def swapped_hessian(n):  # 1/D' for 1/D''
-        return lemma_4_3_error.sharp_bound(n._replace(c_hessian=n.c_outer))
+        return lemmas.error_sharp(n._replace(c_hessian=n.c_outer))
 
     one = lemma_4_3_error.witness(sizes=(1, 3, 1))
     assert ERROR[SHARP].judge(one).outcome == "HOLDS"
-    for formula in (swapped, swapped_hessian, lemma_4_3_error.convex_bound):
+    for formula in (swapped, swapped_hessian, lemmas.error_convex):
         assert mutated(ERROR[SHARP], lemma_4_3_error, formula).judge(one).outcome == "VIOLATED"
 
 
 def test_random_instances_are_varied():
     rng = generator(0, "variety")
-    drawn = [lemma_4_3_bias.random_instance(rng) for _ in range(60)]
+    drawn = [instances_with_batches.random_with_batches(rng) for _ in range(60)]
     sizes = [sizes_of(d) for d in drawn]
     assert {s.replace for s in sizes} == {True, False}
     assert {s.inner for s in sizes} >= {1, 2, 3}
@@ -526,8 +522,7 @@ def test_hessians_average_at_a_fixed_vector_but_not_in_norm():
 def test_sampled_intervals_contain_what_is_enumerated():
     rng = generator(9, "sampled against enumerated")
     for _ in range(12):
-        drawn = lemma_4_3_bias.random_instance(rng)
-        _all_moments.cache_clear()
+        drawn = instances_with_batches.random_with_batches(rng)
         exact, samples = moments_of(drawn), moments_of(dataclasses.replace(drawn, runs=4000))
         for (_, e), (_, s) in zip(exact, samples, strict=True):
             assert s.bias.lower <= e.bias.upper
@@ -556,7 +551,7 @@ def test_samples_have_the_moments():
 
 
 def test_a_sampled_verdict_says_its_level():
-    instance = lemma_4_3_bias.many_rows()
+    instance = instances_with_batches.many_rows()
     for claim in (BIAS[SHARP], ERROR[SHARP]):
         verdict = claim.judge(instance)
         assert verdict.outcome == "HOLDS"
@@ -572,7 +567,7 @@ def test_an_undecided_verdict_says_how_many_samples_would_do():
     assert "About 4.8e+04 samples would settle it." in note(10_000, Interval(0.0, 2.0), Interval(1.5, 1.5))
     assert "too close" in note(10_000, Interval(0.0, 2.0), Interval(1.0, 1.0))
     assert "settle" not in note(10_000, Interval(0.0, 1.0), Interval(2.0, 2.0))
-    few = dataclasses.replace(lemma_4_3_bias.many_rows(), runs=100)
+    few = dataclasses.replace(instances_with_batches.many_rows(), runs=100)
     verdict = BIAS[CONVEX].judge(few)
     assert verdict.outcome == "INCONCLUSIVE"
     assert "would settle" in verdict.reason
@@ -603,19 +598,19 @@ def test_bad_input_gets_one_line():
     bare = dataclasses.replace(good, algorithm=None)
     for claim in (BIAS[SHARP], ERROR[PAPER]):
         assert claim.judge(bare).outcome == "NOT_APPLICABLE"
-        verdict = claim.judge(lemma_4_3_bias.unequal_weights())
+        verdict = claim.judge(instances_with_batches.unequal_weights())
         assert verdict.outcome == "NOT_APPLICABLE"
         assert "equal weight" in verdict.reason
     with pytest.raises(InputError, match="no batches to speak of"):
         sizes_of(bare)
     with pytest.raises(InputError, match="equal weight"):
-        moments_of(lemma_4_3_bias.unequal_weights())
+        moments_of(instances_with_batches.unequal_weights())
     with pytest.raises(InputError, match="no points"):
         moments_of(dataclasses.replace(good, points=None))
 
     noise = FiniteNoise(np.linspace(-1, 1, 30)[:, None], [Flat()])
     many = pfl.PerFedAvg(alpha=1.0, beta=0.1, batch_inner=10, batch_outer=10, batch_hessian=10)
-    problem = Problem.from_functions(**Piecewise([lopsided(0.4)[0]], noise).functions())
+    problem = Problem.from_curves(Piecewise([lopsided(0.4)[0]], noise))
     with pytest.raises(InputError, match="use runs= to sample"):
         BIAS[SHARP].judge(claims.Instance(problem, 1.0, np.zeros((1, 1)), algorithm=many))
     with pytest.raises(InputError, match="at most 170"):
@@ -719,7 +714,7 @@ def test_an_instance_of_rows_with_batches_comes_back(tmp_path):
 
 def test_an_instance_with_finite_noise_comes_back(tmp_path):
     curve, noise = lopsided(0.4, uniform=False)
-    problem = Problem.from_functions(**Piecewise([curve], noise).functions())
+    problem = Problem.from_curves(Piecewise([curve], noise))
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=0.1, batch_inner=2, batch_hessian=1)
     instance = claims.Instance(
         problem, 0.5, np.array([[0.4]]), "noise", algorithm, rounds=3, w0=np.array([1.5]), runs=9

@@ -12,8 +12,9 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import lemma_4_2, lemma_4_4
 from pfl_theory.errors import InputError
-from pfl_theory.judging.on_curves import heterogeneity, made_convex, random_convex_curves
+from pfl_theory.judging.on_curves import gammas, made_convex, random_convex_curves
 from pfl_theory.losses.piecewise import random_piecewise
+from pfl_theory.theory import lemmas
 
 SMOOTH = claims.get("lemma-4.2", "sharp", "convex")
 APART = claims.get("lemma-4.4", "sharp", "convex")
@@ -31,7 +32,7 @@ CONVEX_WITNESSES = [
 @pytest.mark.parametrize(("alpha", "L", "B", "gamma_G", "gamma_H", "rms", "ratio"), CONVEX_WITNESSES)
 def test_convex_witness_of_lemma_4_4(alpha, L, B, gamma_G, gamma_H, rms, ratio):
     instance = lemma_4_4.convex_witness(alpha, L, B, gamma_G, gamma_H)
-    assert heterogeneity(instance.problem) == pytest.approx((gamma_G, gamma_H), rel=1e-9)
+    assert gammas(instance.problem) == pytest.approx((gamma_G, gamma_H), rel=1e-9)
     assert [instance.constants[name].max() for name in ("L", "B")] == pytest.approx([L, B], rel=1e-12)
     verdict = APART.judge(instance)
     assert math.sqrt(verdict.lhs.middle) == pytest.approx(rms, rel=1e-4)
@@ -64,7 +65,7 @@ def test_convex_form_is_below_the_general_one():
     for _ in range(200):
         L, B, gamma_G, gamma_H = np.exp(rng.normal(size=4))
         alpha = rng.uniform(0, 1) / L
-        assert lemma_4_4.convex_bound(alpha, L, B, gamma_G, gamma_H) <= lemma_4_4.sharp_bound(
+        assert lemmas.spread_convex(alpha, L, B, gamma_G, gamma_H) <= lemmas.spread_sharp(
             alpha, L, B, gamma_G, gamma_H
         ) * (1 + 1e-12)
 
@@ -75,11 +76,11 @@ def test_convex_users_on_a_grid():
     closest = 0.0
     for _ in range(60):
         instance = random_convex_curves(rng)
-        curves, alpha = instance.problem.oracle.origin.curves, instance.alpha
+        curves, alpha = instance.problem.family.curves, instance.alpha
         w = np.linspace(min(c.x[0] for c in curves) - 2, max(c.x[-1] for c in curves) + 2, 4001)
         slopes = np.array([(1 - alpha * c.hessian(w)) * c.gradient(w - alpha * c.gradient(w)) for c in curves])
         L, B = (instance.constants[name].max() for name in ("L", "B"))
-        right = lemma_4_4.convex_bound(alpha, L, B, *heterogeneity(instance.problem))
+        right = lemmas.spread_convex(alpha, L, B, *gammas(instance.problem))
         assert slopes.var(0).max() <= right * (1 + 1e-9)
         closest = max(closest, slopes.var(0).max() / right)
     assert closest > 0.5  # the bound is no mere triviality on random users
@@ -95,17 +96,19 @@ def test_sandwich_in_closed_form_against_a_grid():
         alpha = rng.uniform(0, 1) / L
         h = np.linspace(0, L, 20_001)
         values = (1 - alpha * h) ** 2 * (h + c)
-        found = lemma_4_2.sandwich(alpha, L, c)
+        found = lemmas.sandwich(alpha, L, c)
         assert values.max() <= found * (1 + 1e-12)
         assert values.max() >= found * (1 - 1e-7)
-    assert lemma_4_2.sandwich(0.0, 2.0, 0.0) == 2.0
+    assert lemmas.sandwich(0.0, 2.0, 0.0) == 2.0
 
 
 @pytest.mark.parametrize(("L", "alpha"), [(1.0, 1.0), (3.0, 1 / 3)])
 def test_four_over_twenty_seven(L, alpha):
     """Without rho, at alpha = 1/L: 27 times below the transcribed 4 L."""
-    assert lemma_4_2.convex_bound(alpha, L, 0.0, 5.0) == pytest.approx(4 * L / 27)
-    assert lemma_4_2.convex_bound(alpha, L, 0.0, 5.0) == pytest.approx(lemma_4_2.paper_bound(alpha, L, 0.0, 5.0) / 27)
+    assert lemmas.smoothness_convex(alpha, L, 0.0, 5.0) == pytest.approx(4 * L / 27)
+    assert lemmas.smoothness_convex(alpha, L, 0.0, 5.0) == pytest.approx(
+        lemmas.smoothness_paper(alpha, L, 0.0, 5.0) / 27
+    )
 
 
 # alpha, L, rho, B, tooth, sup |F''| in closed form: L + alpha rho B - alpha L^2/2 - alpha tooth^2
@@ -123,7 +126,7 @@ def test_convex_witness_of_lemma_4_2(alpha, L, rho, B, tooth, value):
     found = {name: instance.constants[name].max() for name in ("L", "rho", "B")}
     assert found == pytest.approx({"L": L, "rho": rho, "B": B}, rel=1e-9)
     assert lemma_4_2.left_side(instance)[0].middle == pytest.approx(value, rel=1e-9)
-    assert lemma_4_2.convex_bound(alpha, L, rho, B, dim=1) == pytest.approx(value + alpha * tooth**2, rel=1e-9)
+    assert lemmas.smoothness_convex(alpha, L, rho, B, dim=1) == pytest.approx(value + alpha * tooth**2, rel=1e-9)
 
 
 def test_convex_witness_of_lemma_4_2_needs_room():
@@ -152,7 +155,7 @@ def test_convex_smoothness_on_a_grid():
         derivative = (1 - alpha * curve.hessian(w)) * curve.gradient(w - alpha * curve.gradient(w))
         top = np.abs(np.diff(derivative) / np.diff(w)).max()
         for dim in closest:
-            right = lemma_4_2.convex_bound(alpha, curve.curvature, curve.third, curve.steepest, dim)
+            right = lemmas.smoothness_convex(alpha, curve.curvature, curve.third, curve.steepest, dim)
             assert top <= right * (1 + 1e-7)
             closest[dim] = max(closest[dim], top / right)
     assert min(closest.values()) > 0.6

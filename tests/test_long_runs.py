@@ -147,9 +147,7 @@ def test_monte_carlo_of_the_algorithm_on_the_extension():
 def test_enumeration_and_recursion_agree_where_both_apply(alpha):
     """Bounded noise in the quadratic region: one round, every quantity, by two routes."""
     base = instance_one.users((-1.0, 0.25, 0.75), R=30.0)
-    problem = pfl.Problem.from_functions(
-        **Piecewise(base.oracle.origin.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])).functions()
-    )
+    problem = pfl.Problem.from_curves(Piecewise(base.family.curves, FiniteNoise([[-0.5], [0.5]], [Flat()])))
     algorithm = (
         pfl.PerFedAvg(alpha, 0.2, 2, 2, 1, 1)
         if alpha
@@ -170,7 +168,7 @@ def test_enumeration_and_recursion_agree_where_both_apply(alpha):
 def test_enumeration_against_the_algorithm(variant):
     rng = np.random.default_rng(5)
     family = Piecewise(random_piecewise(rng, n_users=2).curves, FiniteNoise([[-1.0], [1.0]], [Flat()]))
-    problem = pfl.Problem.from_functions(**family.functions())
+    problem = pfl.Problem.from_curves(family)
     L = problem.constants()["L"].max()
     algorithm = pfl.PerFedAvg(0.4 / L, 0.2 / L, 2, 1, 1, 2, 1, variant, 0.3 if variant == "hessian-free" else None)
     found = enumerate_run(problem, algorithm, 0.4 / L, 2, 0.7)
@@ -187,7 +185,7 @@ def test_enumeration_of_paths_by_hand():
     """One user a round of two, no noise: four sequences of users."""
     import itertools
 
-    problem = pfl.Problem.from_functions(**random_piecewise(np.random.default_rng(2), n_users=2).functions())
+    problem = pfl.Problem.from_curves(random_piecewise(np.random.default_rng(2), n_users=2))
     algorithm = pfl.PerFedAvg(alpha=0.1, beta=0.05, local_steps=2, participation=1)
     found = enumerate_run(problem, algorithm, 0.1, 2, 0.4)
     total, ends = 0.0, []
@@ -204,11 +202,11 @@ def test_enumeration_of_paths_by_hand():
 
 def test_the_infimum_is_below_a_fine_grid_and_close():
     rng = np.random.default_rng(11)
-    from pfl_theory.claims.theorem_4_5 import _rising
+    from pfl_theory.judging.random_runs import _rising
 
     for _ in range(10):
         curves = [_rising(c, rng) for c in random_piecewise(rng, n_users=2).curves]
-        problem = pfl.Problem.from_functions(**Piecewise(curves).functions())
+        problem = pfl.Problem.from_curves(Piecewise(curves))
         alpha = 0.7 / problem.constants()["L"].max()
         instance = claims.Instance(problem, alpha)
         low = on_runs.infimum(instance)
@@ -224,8 +222,8 @@ def test_bad_input_is_refused():
     users = random_users(np.random.default_rng(0), 2, 9)
     with pytest.raises(InputError, match="d <= 8"):
         long_run(users, 0.0, 0.1, 1, 1, "exact", 5, np.zeros(9))
-    problem = pfl.Problem.from_functions(
-        **Piecewise(instance_one.users().oracle.origin.curves, FiniteNoise(np.eye(6) - 1 / 6, [Flat()] * 6)).functions()
+    problem = pfl.Problem.from_curves(
+        Piecewise(instance_one.users().family.curves, FiniteNoise(np.eye(6) - 1 / 6, [Flat()] * 6))
     )
     algorithm = pfl.FedAvg(beta=0.1, local_steps=9, batch=2)
     with pytest.raises(InputError, match="enumeration"):
@@ -248,7 +246,7 @@ def test_enumeration_is_blocked():
     family = Piecewise(
         random_piecewise(np.random.default_rng(1), n_users=3).curves, FiniteNoise([[-1.0], [1.0]], [Flat()])
     )
-    problem = pfl.Problem.from_functions(**family.functions())
+    problem = pfl.Problem.from_curves(family)
     L = problem.constants()["L"].max()
     algorithm = pfl.PerFedAvg(0.2 / L, 0.02 / L, 5, 2, batch_inner=1, batch_outer=1)
     tracemalloc.start()

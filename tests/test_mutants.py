@@ -53,8 +53,11 @@ class Cubics:
         return Problem.from_functions(
             lambda w: (self.a * w**3 / 6 + self.b * w).sum(1) + np.einsum("ni,nij,nj->n", w, self.s, w) / 2,
             lambda w: self.a * w**2 / 2 + np.einsum("nij,nj->ni", self.s, w) + self.b,
-            hvp, n_users=N, dim=2, noise=Noise(noisy_gradient, lambda rng, w, v: np.einsum("nij,nj->ni", self.datum(rng)[1], v)),
-        )  # fmt: skip
+            hvp,
+            n_users=N,
+            dim=2,
+            noise=Noise(noisy_gradient, lambda rng, w, v: np.einsum("nij,nj->ni", self.datum(rng)[1], v)),
+        )
 
     def batch(self, k, i, t, which):
         low, high = draws.key_of(SEED, "function noise")

@@ -1,6 +1,7 @@
 """What POT does where a reader would not expect it, as installed, and what this library does about each.
 
-An upgrade of POT that changes one of these facts is noticed here. Traps are numbered T1 to T19.
+An upgrade of POT that changes one of these facts is noticed here. Traps are numbered T1 to T19. Tests of POT alone are
+marked `upstream`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def above(u, v, c):
 # --- limits, defaults, masses ---
 
 
+@pytest.mark.upstream
 def test_t1_stopped_early_is_a_warning_and_a_number_below_the_optimum():
     a, c, best = problem()
     assert inspect.signature(ot.emd).parameters["numItermax"].default == 100_000
@@ -128,6 +130,7 @@ def test_t5_the_tolerance_is_absolute(scale, error):
     assert found.upper / scale == pytest.approx(best, rel=1e-12)
 
 
+@pytest.mark.upstream
 def test_t5_a_cost_that_forbids_an_arc_spoils_the_others():
     a, c, best = problem()
     c[0, np.argmax(c[0])] = 1e12  # the longest arc of a row: the optimum has no use for it
@@ -147,6 +150,7 @@ def test_t6_costs_that_are_no_numbers(bad):
         wasserstein(Measure([0]), Measure([1]), metric=c)
 
 
+@pytest.mark.upstream
 def test_t6_a_nan_in_a_large_matrix_gives_a_plausible_number():
     a, c, best = problem()
     c[3, 4] = np.nan
@@ -184,6 +188,7 @@ def test_t8_distances_by_products_of_matrices():
 # --- sparse costs ---
 
 
+@pytest.mark.upstream
 @pytest.mark.parametrize("kind", [coo_array, csr_array, csc_array, lil_array])
 def test_t9_sparse_costs_of_any_kind(kind):
     a, c, best = problem(30)
@@ -233,6 +238,7 @@ def test_t11_points_without_mass():
     assert found.gap < 1e-12
 
 
+@pytest.mark.upstream
 def test_negative_costs_make_a_feasible_problem_infeasible():
     """Why column generation gives POT distances, never reduced costs that may be negative."""
     rows, columns = np.array([0, 1, 2, 3, 1, 2, 3]), np.array([0, 1, 2, 3, 0, 1, 2])  # the diagonal is a plan
@@ -249,6 +255,7 @@ def test_negative_costs_make_a_feasible_problem_infeasible():
 # --- duals, potentials ---
 
 
+@pytest.mark.upstream
 def test_t12_duals_are_centred_and_feasible_up_to_rounding_only():
     a, c, best = problem(200)
     log = ot.emd(a, a, c, log=True)[1]
@@ -257,6 +264,7 @@ def test_t12_duals_are_centred_and_feasible_up_to_rounding_only():
     assert 0 < above(log["u"], log["v"], c) < 1e-11, "above 0: not a certificate as it stands"
 
 
+@pytest.mark.upstream
 def test_t13_a_warm_start_is_for_dense_costs_only():
     a, c, _ = problem(200)
     log = ot.emd(a, a, c, log=True)[1]
@@ -274,9 +282,13 @@ def test_t13_a_warm_start_is_for_dense_costs_only():
 # --- degenerate input ---
 
 
+@pytest.mark.upstream
 @pytest.mark.parametrize("given", ["np.zeros(0), np.zeros(0), np.zeros((0, 0))", "[], [], np.zeros((0, 0))"])
 def test_t14_an_empty_problem_kills_the_process(given):
-    code = "import resource, numpy as np, ot; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print('ready', flush=True); "
+    code = (
+        "import resource, numpy as np, ot; "
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print('ready', flush=True); "
+    )
     done = subprocess.run(
         [sys.executable, "-c", f"{code}ot.emd({given}); print('alive')"], capture_output=True, text=True, check=False
     )
@@ -302,6 +314,7 @@ def test_t14_no_mass_is_zero_with_a_warning():
         Measure([0.0, 1.0], weights=[0.0, 0.0])
 
 
+@pytest.mark.upstream
 def test_t15_sinkhorn_loses_mass_and_its_value_is_not_the_entropic_one():
     a, c, best = problem(200)
     with np.errstate(all="ignore"):
@@ -323,6 +336,7 @@ def test_t16_weights_on_the_line_are_not_normalised():
     assert wasserstein(Measure(x), Measure(y)).upper == pytest.approx(1.5, rel=1e-14)
 
 
+@pytest.mark.upstream
 def test_t18_single_precision_masses():
     a, c, best = problem(200)
     few = a.astype(np.float32)
@@ -330,6 +344,7 @@ def test_t18_single_precision_masses():
     assert 1e-10 < abs(ot.emd2(few, few, c) / best - 1) < 1e-6
 
 
+@pytest.mark.upstream
 def test_threads_are_deprecated_and_ignored():
     a, c, best = problem()
     with pytest.warns(DeprecationWarning, match="numThreads"):

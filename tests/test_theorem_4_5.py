@@ -22,7 +22,7 @@ from pfl_theory.errors import InputError
 from pfl_theory.expectations.enumerated_runs import ExactRun, enumerate_run
 from pfl_theory.expectations.long_runs import long_run
 from pfl_theory.expectations.quadratics import QuadraticUsers
-from pfl_theory.judging import instance_one, on_runs
+from pfl_theory.judging import instance_one, on_runs, random_runs
 from pfl_theory.judging.claim import compare
 from pfl_theory.judging.on_runs import ClosedRun, exact_run, exact_terms, interval, sharp_reading
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat
@@ -39,7 +39,7 @@ ALL_USERS = claims.get("theorem-4.5-full", "paper", "")
 # --- what single terms reach (C2.6) ---
 
 REACHED = [  # instance, then lhs over the bound (i) and (ii) at s = 0.1, 0.01, 0.001
-    (theorem.one_quadratic, (0.996827, 0.999968, 1.000000), (0.818692, 0.980474, 0.998033)),
+    (instance_one.one_quadratic, (0.996827, 0.999968, 1.000000), (0.818692, 0.980474, 0.998033)),
     (theorem.identical_noise, (0.470154, 0.815019, 0.940997), (0.314687, 0.692376, 0.889341)),
     (theorem.opposite_curvatures, (0.933039, 0.993517, 0.999354), (0.795839, 0.977490, 0.997726)),
     (theorem.participation_only, (0.696048, 0.919447, 0.976800), (0.465144, 0.803593, 0.935167)),
@@ -76,24 +76,11 @@ def test_single_terms_step_by_step():
 
 def test_first_term_alone():
     for s, value in ((0.1, 1.102552), (0.01, 1.009955), (0.001, 1.000993)):
-        instance = theorem.one_quadratic(s)
+        instance = instance_one.one_quadratic(s)
         assert float(exact_run(instance).X2) / float(exact_terms(instance).Phi) == pytest.approx(value, abs=0.51e-6)
     for s, value in ((0.1, 0.499974), (0.01, 0.500035), (0.001, 0.500004)):
         instance = theorem.participation_only(s)
         assert float(exact_run(instance).X2) / s == pytest.approx(value, abs=0.51e-6)
-
-
-def test_kinked_noise_in_fractions():
-    """F' = a + |w|, tau = 2, noise +-1, a = -x/2, from 0: a user's mean displacement over both steps is 0, whatever x
-    <= 2.
-    """
-    for x in (Fr(1, 20), Fr(1, 2000), Fr(1, 3)):
-        a, beta, total = -x / 2, x, Fr(0)
-        for one, two in itertools.product((-1, 1), repeat=2):
-            w = -beta * (a + one)
-            w -= beta * (a + abs(w) + two)
-            total += w
-        assert total == 0
 
 
 def test_opposite_curvatures_stand_still_in_fractions():
@@ -118,7 +105,7 @@ def test_theorem_2_on_instance_one_stays_bounded():
     transcribed form needs tau/2.
     """
     for tau, value in ((2, 0.251162), (16, 0.255680), (256, 0.257594), (4096, 0.257723)):
-        instance = theorem.refuting(tau)
+        instance = instance_one.refuting(tau)
         terms = exact_terms(instance)._replace(Phi=Ball(0.0))
         assert float(exact_run(instance).M2) / float(linear(terms, CERTIFIED[1.0, "ii"])) == pytest.approx(
             value, abs=0.51e-6
@@ -261,37 +248,6 @@ def test_closed_form_equals_all_sequences_of_users(alpha):
         assert Fr(float(ball.lower)) <= value <= Fr(float(ball.upper))
 
 
-def test_where_the_usual_proof_breaks():
-    """E<F'(wbar_t), mean over A of F_i'(wbar_t) - F'(wbar_t)> = -lam^2 (1 - q_t) V: the mean direction of A's users is
-    biased for t >= 1.
-    """
-    c, lam, beta, w = (Fr(-1), Fr(1, 3), Fr(1, 6), Fr(1, 2)), Fr(9, 16), Fr(1, 5), Fr(2, 7)
-    p = Fr(2, 2 * 3)  # n = 4, m = 2
-    V = p * sum(v * v for v in c) / 4
-    for t in range(6):
-        q, total = (1 - beta * lam) ** t, Fr(0)
-        for users in all_sets(4, 2):
-            models = [w, w]
-            for _ in range(t):
-                models = [v - beta * lam * (v - c[i]) for v, i in zip(models, users, strict=True)]
-            mean = sum(models) / 2
-            total += lam * mean * (sum(lam * (mean - c[i]) for i in users) / 2 - lam * mean)
-        assert total / 6 == -(lam**2) * (1 - q) * V
-
-
-def test_users_redrawn_at_every_step():
-    """Reading (a): the left side is V x/(2 - x), ratios 0.457232 and 0.454707; second moments by all sequences of
-    users, then their limit.
-    """
-    x, points = Fr(1, 8), [Fr(0)]
-    for step in range(7):
-        assert sum(w * w for w in points) / len(points) == x / (2 - x) * (1 - (1 - x) ** (2 * step))
-        points = [w - x * (w - c) for w in points for c in (-1, 1)]
-    for tau, value in ((16, 0.457232), (256, 0.454707)):
-        x = Fr(1, 10 * tau**2)
-        assert float(1 / ((2 - x) * (1 + x * tau * (tau - 1)))) == pytest.approx(value, abs=0.51e-6)
-
-
 def test_large_drift_pays_for_the_missing_factor():
     """Reading (d): n = 50, r = 0.2, p = 4/49, s = 1/10."""
     p = 4 / 49
@@ -323,14 +279,22 @@ REFUSED = [
     (PAPER, lambda: at(pfl.FedAvg(beta=0.05, local_steps=3, participation=1)), "must be at most 0.1: it is 0.15"),
     (LEMMA, lambda: at(pfl.FedAvg(beta=0.01, local_steps=3, participation=1)), "must be at most 0.1: it is 0.12"),
     (PAPER, theorem._unbounded, "not bounded below"),
-    (PAPER, lambda: claims.Instance(pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[1.0]])), 0.0, algorithm=pfl.FedAvg(beta=0.01),
-                                    rounds=2), "piecewise"),
+    (
+        PAPER,
+        lambda: claims.Instance(
+            pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[1.0]])),
+            0.0,
+            algorithm=pfl.FedAvg(beta=0.01),
+            rounds=2,
+        ),
+        "piecewise",
+    ),
     (M_I, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1)), "must be at most 0.99: it is 1.5"),
     (M_II, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1), rounds=None), "rounds K"),
     (THEOREM_2, lambda: at(pfl.FedAvg(beta=0.05, local_steps=3, participation=1)), "it is 0.15"),
     (THEOREM_2, theorem._unbounded, "not bounded below"),
     (ALL_USERS, lambda: at(pfl.FedAvg(**FINE)), "1 of 2"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -387,9 +351,7 @@ def half_step():
     e = 2.0**-10
     x = np.array([-5.0, -4.0, -2.0, -1.0, 0.125 - e, 0.125 + e, 2.0, 3.0])
     curves = [Curve(x, np.array([0.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0]), -0.25, 0.0)] * 2
-    problem = pfl.Problem.from_functions(
-        **Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])).functions()
-    )
+    problem = pfl.Problem.from_curves(Piecewise(curves, FiniteNoise(np.array([[-0.75], [0.75]]), [Bump(0.0, 0.1875)])))
     algorithm = pfl.PerFedAvg(0.5, 2.0**-40, 1, 1.0, batch_inner=1, batch_outer=1, batch_hessian=1)
     return claims.Instance(problem, 0.5, None, "absorbing, alpha L = 1/2", algorithm, rounds=2, w0=np.zeros(1))
 
@@ -404,7 +366,7 @@ def half_step():
 def test_the_absorbing_point_in_fractions(make, adapted, square):
     """At 0 both values of the inner noise adapt onto points where f' and the noise vanish; F'(0) does not."""
     instance = make()
-    family, alpha = instance.problem.oracle.origin, Fr(instance.alpha)
+    family, alpha = instance.problem.family, Fr(instance.alpha)
     curve, shape = ExactCurve(family.curves[0]), family.noise.shapes[0]
     sizes = [Fr(float(v)) for v in family.noise.coefficients[:, 0]]
     assert sum(sizes) == 0
@@ -519,7 +481,7 @@ def test_bias_and_variance_of_every_variant_stay_below_their_bounds():
             np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)])
         )
         curves = random_piecewise(rng, n_users=2).curves
-        problem = pfl.Problem.from_functions(**Piecewise(curves, noise).functions())
+        problem = pfl.Problem.from_curves(Piecewise(curves, noise))
         alpha = float(rng.choice([0.1, 0.5, 1.0])) / problem.constants()["L"].max()
         nodes = np.concatenate([c.x for c in curves])
         w = float(rng.uniform(nodes.min() - 1, nodes.max() + 1))
@@ -568,7 +530,7 @@ def test_bias_and_variance_along_runs():
     """The same bounds at all points that two rounds of two steps reach."""
     rng = np.random.default_rng(23)
     for _ in range(60):
-        instance = theorem.random_piecewise_run(rng)
+        instance = random_runs.random_piecewise_run(rng)
         run, limit = exact_run(instance), sharp_reading(instance)
         assert float(run.b2.lower) <= limit.b2 * (1 + 1e-9) + 1e-18
         assert float(run.v2.lower) <= limit.v2 * (1 + 1e-9) + 1e-18
@@ -606,7 +568,7 @@ def both(instance):
 
 def test_mutant_participation_without_tau():
     c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
-    run, terms = both(theorem.refuting(64))
+    run, terms = both(instance_one.refuting(64))
     terms = terms._replace(Phi=Ball(0.0))
     assert outcome(run.M2, linear(terms, (c0, c1, c2v, c2g, c3, c4))) == "HOLDS"
     assert outcome(run.M2, linear(terms, (c0, c1, c2v, c2g, c3 / 64, c4))) == "VIOLATED"
@@ -631,7 +593,7 @@ def test_mutant_noise_over_n():
 def first_order_at_rest():
     """Curvatures 1 and 1/4 about -1 and 1, straight far away, FO from the point where its two directions cancel."""
     curves = [Curve([-6.0, -4.0, 4.0, 6.0], [0.0, a, a, 0.0], c, 0.0) for a, c in ((1.0, -1.0), (0.25, 1.0))]
-    problem = pfl.Problem.from_functions(**Piecewise(curves).functions())
+    problem = pfl.Problem.from_curves(Piecewise(curves))
     algorithm = pfl.PerFedAvg(0.5, 0.05, 1, 1.0, variant="first-order")
     return claims.Instance(problem, 0.5, None, "FO at rest", algorithm, rounds=4, w0=np.array([-9 / 23]))
 
@@ -669,7 +631,7 @@ def test_mutant_drift_of_noise_dropped():
 
 
 def test_mutant_first_term_halved():
-    run, terms = both(theorem.one_quadratic())
+    run, terms = both(instance_one.one_quadratic())
     for bound, lhs in ((bound_i, run.X2), (bound_ii, run.M2), (lambda t: bound_r1(t, 1), run.M2)):
         assert outcome(lhs, bound(terms)) == "HOLDS"
         assert outcome(lhs, bound(terms._replace(Phi=terms.Phi * 0.98))) == "VIOLATED"
@@ -736,8 +698,8 @@ def test_a_sampled_verdict_names_its_level():
     """Fewer runs and rounds than the instance of the table has, judged by both statements; the exact left side lies in
     the sampled interval.
     """
-    instance = theorem.refuting(3, rounds=40, runs=40)
-    exact = exact_run(theorem.refuting(3, rounds=40))
+    instance = instance_one.refuting(3, rounds=40, runs=40)
+    exact = exact_run(instance_one.refuting(3, rounds=40))
     for claim in (PAPER, THEOREM_2):
         verdict = claim.judge(instance)
         assert verdict.level == LEVEL
@@ -746,12 +708,12 @@ def test_a_sampled_verdict_names_its_level():
         assert "N = 40 runs" in verdict.reason
         assert verdict.lhs.lower <= float(exact.M2.mid) <= verdict.lhs.upper  # w_0 is the minimiser: 4 Phi = 0
         assert verdict.lhs.width > 0.01 * verdict.lhs.middle  # not a rounding error
-    assert PAPER.judge(theorem.refuting(3, rounds=300)).level is None
+    assert PAPER.judge(instance_one.refuting(3, rounds=300)).level is None
 
 
 def test_a_sampled_side_needs_runs():
     with pytest.raises(InputError, match="30 or more"):
-        PAPER.judge(theorem.refuting(3, rounds=2, runs=29))
+        PAPER.judge(instance_one.refuting(3, rounds=2, runs=29))
 
 
 def test_no_more_sampled_verdicts_than_the_level_allows():

@@ -3,50 +3,68 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..discovery import name_of
 from ..errors import require
 from ..problems.problem import Problem
-from .local_steps import LocalPlan
 
 
 @dataclass(frozen=True)
 class State:
-    """What a round passes to the next: the common model, and where an algorithm keeps them, one model a user."""
+    """What a round passes to the next: the common model, and where an algorithm keeps them, one model a user.
+
+    An algorithm that keeps more (a server optimiser's moments, who helped whom) derives from it; fields are arrays,
+    numbers or None, so that a checkpoint can hold them.
+    """
 
     w: NDArray
     w_users: NDArray | None = None
 
 
-class Algorithm(ABC):
-    """Frozen dataclasses derive from this. `round` is pure: it returns a new state and the averages at every local step
-    if asked.
+class Round(NamedTuple):
+    """What a round gives back.
+
+    Attributes
+    ----------
+    state : State
+    path : ndarray, shape (tau + 1, d) or (1, d)
+        wbar_{k+1, t} where the averages at every local step were asked for, else only the last one.
+    diagnostics : mapping of str to array
+        What the algorithm tells of the round (weights between users, say); a run keeps it where it records.
     """
+
+    state: State
+    path: NDArray
+    diagnostics: Mapping[str, Any] = {}
+
+
+class Algorithm(ABC):
+    """Frozen dataclasses derive from this. `round` is pure: it returns a new state and changes nothing."""
 
     @property
     @abstractmethod
     def label(self) -> str:
         """Name in figures and tables."""
 
-    def prepare(self, problem: Problem) -> Problem:
-        """The problem the rounds run on (centralised training pools the users); also the place to refuse what does not
-        fit.
+    def prepare(self, problem: Problem) -> Any:
+        """What `init` and `round` get for the problem: the problem itself, or what the algorithm makes of it once (the
+        users pooled, a validation split a user). Also the place to refuse what does not fit.
         """
         return problem
 
-    def init(self, problem: Problem, w0: NDArray) -> State:
-        """First state."""
+    def init(self, problem: Any, w0: NDArray) -> State:
+        """First state, from what `prepare` returned."""
         return State(w0)
 
     @abstractmethod
-    def round(
-        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
-    ) -> tuple[State, NDArray]:
-        """One communication round; returns the state and wbar_{k+1,t} (tau + 1, d) if `trace`, else (1, d)."""
+    def round(self, problem: Any, state: Any, *, seed: int, round_: int, trace: bool = False) -> Round:
+        """One communication round on what `prepare` returned; `trace` asks for the averages at every local step."""
 
 
 def participants(participation: float | int, n_users: int) -> int:
@@ -103,15 +121,18 @@ def checked_steps(algorithm: str, *, beta: float, local_steps: int, alpha: float
         require(good, f"{algorithm}: {name} = {size!r}; must be an integer >= 1, or None for the exact expectation")
 
 
-def plain_plan(beta: float, local_steps: int, batch: int | None, replace: bool) -> LocalPlan:
-    """Stochastic gradient steps without adaptation."""
-    from .local_steps import PLAIN
-
-    return LocalPlan(0.0, float(beta), int(local_steps), PLAIN, 1.0, 0, int(batch or 0), 0, bool(replace))
+def checked_epochs(algorithm: str, epochs: int | None, local_steps: int, batch: int | None) -> None:
+    """Work in epochs: an integer >= 1, with a batch size and without a number of steps beside it."""
+    if epochs is None:
+        return
+    whole = isinstance(epochs, (int, np.integer)) and not isinstance(epochs, bool) and epochs >= 1
+    require(whole, f"{algorithm}: local_epochs = {epochs!r}; must be an integer >= 1, or None to count local_steps")
+    require(batch is not None, f"{algorithm}: local_epochs = {epochs} needs batch=, the size that rows are cut into")
+    require(local_steps == 1, f"{algorithm}: local_steps = {local_steps} beside local_epochs = {epochs}; give only one")
 
 
 def as_dict(algorithm: Any) -> dict[str, Any]:
     """Hyperparameters as plain data, for tables."""
     from dataclasses import asdict
 
-    return {"algorithm": type(algorithm).__name__, **asdict(algorithm)}
+    return {"algorithm": name_of(type(algorithm)), **asdict(algorithm)}

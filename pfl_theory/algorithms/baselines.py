@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ..kernels.philox import choose_users
 from ..problems.problem import Problem
-from .algorithm import Algorithm, State, checked_steps, participants, plain_plan
-from .local_steps import LocalPlan, local_steps
+from .algorithm import Algorithm, Round, State, checked_epochs, checked_steps, participants
+from .local_steps import LocalPlan, local_steps, plain_plan
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class FedAvg(Algorithm):
         Batch size; None takes the exact expectation.
     replace : bool
         Whether batches are drawn with replacement.
+    local_epochs : int, optional
+        Work in passes over the user's shuffled rows instead of `local_steps`; needs `batch`.
 
     Examples
     --------
@@ -43,9 +45,11 @@ class FedAvg(Algorithm):
     participation: float | int = 1.0
     batch: int | None = None
     replace: bool = True
+    local_epochs: int | None = None
 
     def __post_init__(self) -> None:
         checked_steps("FedAvg", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+        checked_epochs("FedAvg", self.local_epochs, self.local_steps, self.batch)
 
     @property
     def label(self) -> str:
@@ -54,14 +58,12 @@ class FedAvg(Algorithm):
     @property
     def plan(self) -> LocalPlan:
         """What a user does in a round, as the kernels read it."""
-        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace, self.local_epochs)
 
-    def round(
-        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
-    ) -> tuple[State, NDArray]:
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> Round:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
         path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
-        return State(path[-1]), path
+        return Round(State(path[-1]), path)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class LocalTraining(Algorithm):
 
     Parameters
     ----------
-    beta, local_steps, batch, replace
+    beta, local_steps, batch, replace, local_epochs
         As in :class:`FedAvg`.
     participation : float or int
         Users that train in a round.
@@ -82,9 +84,11 @@ class LocalTraining(Algorithm):
     participation: float | int = 1.0
     batch: int | None = None
     replace: bool = True
+    local_epochs: int | None = None
 
     def __post_init__(self) -> None:
         checked_steps("LocalTraining", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+        checked_epochs("LocalTraining", self.local_epochs, self.local_steps, self.batch)
 
     @property
     def label(self) -> str:
@@ -93,14 +97,12 @@ class LocalTraining(Algorithm):
     @property
     def plan(self) -> LocalPlan:
         """What a user does in a round, as the kernels read it."""
-        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace, self.local_epochs)
 
     def init(self, problem: Problem, w0: NDArray) -> State:
         return State(w0, np.tile(w0, (problem.n_users, 1)))
 
-    def round(
-        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
-    ) -> tuple[State, NDArray]:
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> Round:
         assert state.w_users is not None
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
         path, final = local_steps(
@@ -108,7 +110,7 @@ class LocalTraining(Algorithm):
         )
         models = state.w_users.copy()
         models[users] = final
-        return State(models.mean(0), models), path
+        return Round(State(models.mean(0), models), path)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Centralized(Algorithm):
 
     Parameters
     ----------
-    beta, local_steps, batch, replace
+    beta, local_steps, batch, replace, local_epochs
         As in :class:`FedAvg`; a round is `local_steps` steps.
     """
 
@@ -125,9 +127,11 @@ class Centralized(Algorithm):
     local_steps: int = 1
     batch: int | None = None
     replace: bool = True
+    local_epochs: int | None = None
 
     def __post_init__(self) -> None:
         checked_steps("Centralized", beta=self.beta, local_steps=self.local_steps, batch=self.batch)
+        checked_epochs("Centralized", self.local_epochs, self.local_steps, self.batch)
 
     @property
     def label(self) -> str:
@@ -136,13 +140,11 @@ class Centralized(Algorithm):
     @property
     def plan(self) -> LocalPlan:
         """What a user does in a round, as the kernels read it."""
-        return plain_plan(self.beta, self.local_steps, self.batch, self.replace)
+        return plain_plan(self.beta, self.local_steps, self.batch, self.replace, self.local_epochs)
 
     def prepare(self, problem: Problem) -> Problem:
         return problem.pooled()
 
-    def round(
-        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
-    ) -> tuple[State, NDArray]:
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> Round:
         path, _ = local_steps(problem, np.arange(1), state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
-        return State(path[-1]), path
+        return Round(State(path[-1]), path)

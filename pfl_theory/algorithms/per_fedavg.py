@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import one_of, require
 from ..kernels.philox import choose_users
 from ..problems.problem import Problem
-from .algorithm import Algorithm, State, checked_steps, participants
-from .local_steps import EXACT, FIRST_ORDER, HESSIAN_FREE, LocalPlan, local_steps
+from .algorithm import Algorithm, Round, State, checked_steps, participants
+from .local_steps import EXACT, FIRST_ORDER, HESSIAN_FREE, LocalPlan, local_steps, sampling_of
 
 VARIANTS = {"exact": EXACT, "first-order": FIRST_ORDER, "hessian-free": HESSIAN_FREE}
 SHORT = {"exact": "exact", "first-order": "FO", "hessian-free": "HF"}
@@ -92,6 +91,11 @@ class PerFedAvg(Algorithm):
         return f"Per-FedAvg ({SHORT[self.variant]})"
 
     @property
+    def difference_step(self) -> float:
+        """delta of the Hessian-free variant."""
+        return float(self.delta or DEFAULT_DELTA)
+
+    @property
     def plan(self) -> LocalPlan:
         """What a user does in a round, as the kernels read it."""
         return LocalPlan(
@@ -99,16 +103,14 @@ class PerFedAvg(Algorithm):
             beta=float(self.beta),
             local_steps=int(self.local_steps),
             variant=VARIANTS[self.variant],
-            delta=float(self.delta or DEFAULT_DELTA),
+            delta=self.difference_step,
             batch_inner=int(self.batch_inner or 0),
             batch_outer=int(self.batch_outer or 0),
             batch_hessian=int(self.batch_hessian or 0),
-            replace=bool(self.replace),
+            sampling=sampling_of(bool(self.replace)),
         )
 
-    def round(
-        self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False
-    ) -> tuple[State, NDArray]:
+    def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> Round:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
         path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
-        return State(path[-1]), path
+        return Round(State(path[-1]), path)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError, require
+from ..errors import require
 from ..kernels.philox import stream_key
 from ..problems.problem import Problem
 from ..runs.run import Run
-from .algorithm import Algorithm, as_dict, participants, plain_plan
-from .local_steps import local_steps
-
-RECORDS = ("meta_value", "meta_gradient", "local_gradient", "loss", "accuracy")
+from .algorithm import Algorithm, Round, as_dict, participants
+from .checkpoints import Checkpoint, Progress, fingerprint
+from .local_steps import local_steps, plain_plan
+from .records import Moment, meta_gradient_norm2, names_of, quantities, traces_local_steps
 
 
 def adapt(
@@ -85,9 +86,10 @@ def run(
     w0: ArrayLike | None = None,
     seed: int = 0,
     test: Problem | None = None,
-    record: Sequence[str] | str | None = None,
+    record: Sequence[str | Callable[[Moment], Any]] | str | Callable[[Moment], Any] | None = None,
     every: int = 1,
     alpha: float | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Run:
     """Run `algorithm` on `problem`.
 
@@ -104,14 +106,19 @@ def run(
         Root seed: same seed, same bits, for any number of threads.
     test : Problem, optional
         The same users' test data; `loss` and `accuracy` are scored there (on the training data when absent).
-    record : sequence of str, optional
+    record : sequence of str or callable, optional
         Any of ``meta_value`` (F(w_k)), ``meta_gradient`` (||grad F(w_k)||^2), ``local_gradient``
         (||grad F(wbar_{k+1,t})||^2, t < tau), ``loss`` and ``accuracy``
         (per user, before and after one exact step of size alpha on the user's training data).
+        A function of one's own gets a :class:`~pfl_theory.algorithms.records.Moment` and returns a number, or one a
+        user. What the algorithm itself tells of a round (its diagnostics) is recorded with the others.
     every : int
         Record at rounds 0, every, 2 every, ... and after the last.
     alpha : float, optional
         Inner step of F and of personalisation; the algorithm's own when absent, 0 if it has none.
+    checkpoint : path-like, optional
+        An ``.npz`` file in which the run is kept while it is under way, written at least every minute (or after a round
+        that takes longer): the same call after a kill goes on from there, with the same bits. Gone when the run ends.
 
     Returns
     -------
@@ -129,9 +136,7 @@ def run(
     )
     require(isinstance(rounds, (int, np.integer)) and rounds >= 1, f"run: rounds = {rounds!r}; must be an integer >= 1")
     require(isinstance(every, (int, np.integer)) and every >= 1, f"run: every = {every!r}; must be an integer >= 1")
-    wanted = (record,) if isinstance(record, str) else tuple(record or ())
-    for name in wanted:
-        require(name in RECORDS, f"run: record {name!r}; choose from {', '.join(map(repr, RECORDS))}")
+    wanted, trace = quantities(record), traces_local_steps(record)
     require(
         test is None or isinstance(test, Problem),
         f"run: test is {type(test).__name__}; give a Problem on the users' test data",
@@ -150,84 +155,69 @@ def run(
     require(bool(np.isfinite(start).all()), "run: w0 contains NaN or infinity")
 
     trained = algorithm.prepare(problem)
-    state = algorithm.init(trained, start.astype(problem.oracle.dtype))
-    at: list[int] = []
-    records: dict[str, list[Any]] = {}
+    first = start.astype(problem.oracle.dtype)
+    progress = Progress(0, algorithm.init(trained, first), [], {})
+    facts = {**as_dict(algorithm), "seed": int(seed), "rounds_asked": int(rounds), "n_users": problem.n_users}
+    facts["dim"] = problem.dim
+    kept = None
+    if checkpoint is not None:
+        tests = None if test is None else fingerprint(test, first)
+        asked = {"record": names_of(record), "every": int(every), "alpha": inner}
+        data = {"problem": fingerprint(problem, first), "test": tests, "w0": first.tolist()}
+        kept = Checkpoint(checkpoint, {**facts, **asked, **data})
+        progress = kept.load(type(progress.state)) or progress
 
-    def note(k: int) -> bool:
-        """Record round k, unless a quantity is not finite: then the run has diverged, and no such row is kept."""
+    def measured(state: Any) -> dict[str, Any] | None:
+        """What was asked for, or None where a quantity is not finite: the run has diverged, no such row is kept."""
         model = state.w if state.w_users is None else state.w_users
-        found = _measure(problem, test or problem, model, inner, wanted)
-        if not all(np.isfinite(value).all() for value in found.values()):
-            return False
-        at.append(k)
-        for name, value in found.items():
-            records.setdefault(name, []).append(value)
-        return True
+        at = Moment(problem, test or problem, model, inner)
+        found = {name: value for quantity in wanted for name, value in quantity(at).items()}
+        return found if all(np.isfinite(value).all() for value in found.values()) else None
 
+    def traced(path: NDArray) -> NDArray:
+        return np.array([meta_gradient_norm2(problem, w, inner) for w in path[:-1]])
+
+    round_, state, at, records = progress
     diverged_at = None
     with np.errstate(all="ignore"):  # a run that overflows says so in its status
-        for k in range(int(rounds)):
-            due = k % every == 0
-            if due and wanted and not note(k):
+        for k in range(round_, int(rounds)):
+            if kept is not None and kept.due():
+                kept.write(Progress(k, state, at, records))
+            due = k % every == 0 and record is not None
+            row = measured(state) if due else {}
+            if row is None:
                 diverged_at = k
                 break
-            after, path = algorithm.round(trained, state, seed=seed, round_=k, trace=due and "local_gradient" in wanted)
-            if due and "local_gradient" in wanted:
-                squares = [_meta_gradient_norm2(problem, w, inner) for w in path[:-1]]
-                if not np.isfinite(squares).all():  # the local steps of a round about to diverge: its row is not kept
-                    at.pop()
+            after = Round(*algorithm.round(trained, state, seed=seed, round_=k, trace=due and trace))
+            if due:
+                row |= after.diagnostics
+                if trace:
+                    row["local_gradient_norm2"] = traced(after.path)
+                if trace and not np.isfinite(row["local_gradient_norm2"]).all():  # the round in which it diverges
                     diverged_at = k
                     break
-                records.setdefault("local_gradient_norm2", []).append(np.array(squares))
-            if not np.isfinite(after.w).all():
+                if row:
+                    at.append(k)
+                for name, value in row.items():
+                    records.setdefault(name, []).append(value)
+            if not np.isfinite(after.state.w).all():
                 diverged_at = k
                 break
-            state = after
+            state = after.state
         else:
-            if wanted and not note(int(rounds)):
+            row = measured(state) if record is not None else {}
+            if row is None:
                 diverged_at = int(rounds)
-    n_records = len(at)
-    if (
-        "local_gradient_norm2" in records and diverged_at is None
-    ):  # the last record is after all rounds: no local step follows it
-        records["local_gradient_norm2"].append(np.full_like(records["local_gradient_norm2"][0], np.nan))
-    arrays = {name: np.array(values[:n_records]) for name, values in records.items()}
-    facts = {
-        **as_dict(algorithm),
-        "seed": int(seed),
-        "rounds_asked": int(rounds),
-        "n_users": problem.n_users,
-        "dim": problem.dim,
-    }
-    return Run(
-        state.w,
-        state.w_users,
-        "finished" if diverged_at is None else "diverged",
-        np.array(at),
-        arrays,
-        facts,
-        diverged_at,
-    )
-
-
-def _meta_gradient_norm2(problem: Problem, w: NDArray, alpha: float) -> float:
-    mean = problem.meta_gradient(w, alpha).mean(0)
-    return float(mean @ mean)
-
-
-def _measure(problem: Problem, test: Problem, w: NDArray, alpha: float, wanted: tuple[str, ...]) -> dict[str, Any]:
-    """The asked quantities at w (d,) or (n, d); evaluation never moves the model."""
-    found: dict[str, Any] = {}
-    if "meta_value" in wanted:
-        found["meta_value"] = float(problem.meta_value(w, alpha).mean())
-    if "meta_gradient" in wanted:
-        if w.ndim == 2:
-            raise InputError("record 'meta_gradient' needs one common model; local-only training keeps one a user")
-        found["gradient_norm2"] = _meta_gradient_norm2(problem, w, alpha)
-    if "loss" in wanted or "accuracy" in wanted:
-        personal = problem.adapted(w, alpha)
-        for name, score in (("loss", test.value), ("accuracy", test.accuracy)):
-            if name in wanted:
-                found[f"{name}_before"], found[f"{name}_after"] = score(w), score(personal)
-    return found
+            elif row or records:
+                at.append(int(rounds))
+                for name, value in row.items():
+                    records.setdefault(name, []).append(value)
+                # the last record is after all rounds: no local step and no diagnostics follow it
+                for values in records.values():
+                    if len(values) < len(at):
+                        values.append(np.full_like(np.asarray(values[0], dtype=np.float64), np.nan))
+    if kept is not None:
+        kept.remove()
+    arrays = {name: np.array(values) for name, values in records.items()}
+    status = "finished" if diverged_at is None else "diverged"
+    return Run(state.w, state.w_users, status, np.array(at), arrays, facts, diverged_at)

@@ -10,8 +10,8 @@ from ..discovery import files, load
 from ..errors import InputError
 from ..judging.claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
 from ..judging.instance import Instance
-from ..judging.on_data import BestKappa, best_kappa
 from ..judging.table import COLUMNS, judge_random, judged_rows
+from ..problems.best_kappa import BestKappa, best_kappa
 from ..rigour.interval import Interval
 
 

@@ -1,10 +1,6 @@
 """First-order Per-FedAvg drops the Hessian: how far its direction is from grad F_i.
 
-=======  ===========================================================  =====================================
-version  statement                                                    tight
-=======  ===========================================================  =====================================
-sharp    ||grad F_i(w) - grad f_i(w~)|| <= alpha L B                  attained
-=======  ===========================================================  =====================================
+- sharp: ||grad F_i(w) - grad f_i(w~)|| <= alpha L B (tight: attained)
 
 The paper says that FO adds a term of the order of the square, alpha^2 L^2 B^2, which no number of rounds removes:
 `first_order_floor.py` judges that. Proof: docs/theory.md, section 9.4. Judged at points w of piecewise users.
@@ -14,12 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Sides
+from ..judging.hypotheses import bound, has_constants
 from ..judging.instance import Instance
-from ..judging.on_curves import ON_CURVES, curves_of, gradient_error, meta_gradient_error, points_of, random_curves
+from ..judging.on_curves import ON_CURVES, curves_of, points_of, random_curves
 from ..losses.piecewise import Curve, Piecewise
+from ..problems.curves import gradient_error, meta_gradient_error
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 
 
 def sides(instance: Instance) -> Sides:
@@ -49,19 +48,12 @@ def sides(instance: Instance) -> Sides:
 def witness() -> Instance:
     """f'' a triangle of height -1 at 0, f'(0) = 1: 0 adapts onto -1, where |f'| = B = 3/2 peaks while |f''(0)| = L."""
     curve = Curve(np.array([-2.0, -1.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0, 0.0]), 0.0, 1.0)
-    return Instance(
-        Problem.from_functions(**Piecewise([curve]).functions()), 1.0, np.zeros((1, 1)), "a triangle of curvature"
-    )
+    return Instance(Problem.from_curves(Piecewise([curve])), 1.0, np.zeros((1, 1)), "a triangle of curvature")
 
 
 def _linear() -> Instance:
     curve = Curve(np.array([-1.0, 1.0]), np.zeros(2), 0.0, 1.0)
-    return Instance(
-        Problem.from_functions(**Piecewise([curve]).functions()),
-        1.0,
-        np.zeros((1, 1)),
-        "linear user: no Hessian, no bias",
-    )
+    return Instance(Problem.from_curves(Piecewise([curve])), 1.0, np.zeros((1, 1)), "linear user: no Hessian, no bias")
 
 
 CLAIMS = (

@@ -1,17 +1,15 @@
 """Where first-order Per-FedAvg comes to rest: how large grad F may be there.
 
-=============  ====================================================================================  =====================================
-version, form  statement                                                                             tight
-=============  ====================================================================================  =====================================
-paper          FO adds a term of order alpha^2 L^2 B^2 to ||grad F||^2, its constant left open       1 is enough, and needed: a limit
-sharp          ||grad F(w)|| <= a ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + alpha L) gamma_G)     both minima in the limit
-sharp, convex  the same with a = 1 and L / 2 for L; f_i convex, alpha <= 1/L                         in the limit
-=============  ====================================================================================  =====================================
+- paper: FO adds a term of order alpha^2 L^2 B^2 to ||grad F||^2, its constant left open (tight: 1 is enough, and
+  needed: a limit)
+- sharp: ||grad F(w)|| <= a ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + alpha L) gamma_G) (tight: both minima in
+  the limit)
+- sharp, convex: the same with a = 1 and L / 2 for L; f_i convex, alpha <= 1/L (tight: in the limit)
 
 G = (1/n) sum grad f_i(w - alpha grad f_i(w)) is the direction of FO, a = 1 + alpha L. At a fixed point of FO (full
-batches, one local step, all users) G = 0: the second term is the floor, which is 0 for one user, for equal gradients
-and for equal Hessians. Operator norms in gamma_H; gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md,
-section 9.4. Judged at points w of piecewise users.
+batches, one local step, all users) G = 0: the second term is the floor, which is 0 for one user, for equal
+gradients and for equal Hessians. Operator norms in gamma_H; gamma_G, gamma_H over the whole line, exact. Proofs:
+docs/theory.md, section 9.4. Judged at points w of piecewise users.
 """
 
 from __future__ import annotations
@@ -20,26 +18,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..judging.claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
-from ..judging.claim import Hypothesis as Condition
+from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
+from ..judging.hypotheses import CONVEX, SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
-from ..judging.on_curves import (
-    CONVEX,
-    ON_CURVES,
-    curves_of,
-    gradient_error,
-    hessian_error,
-    heterogeneity,
-    meta_gradient_error,
-    points_of,
-    random_curves,
-)
+from ..judging.on_curves import ON_CURVES, curves_of, gammas, points_of, random_curves
 from ..judging.on_data import of_rounding, worst_point
 from ..losses.piecewise import Curve, Piecewise
+from ..problems.curves import gradient_error, hessian_error, meta_gradient_error
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 
-SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, remarks on FO, as transcribed"
+SOURCE = transcribed("remarks on FO")
 
 
 def floor(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
@@ -80,7 +70,7 @@ def _sides(formula: Callable[..., float], *, convex: bool) -> Callable[[Instance
         """The point where the left side comes closest to the right."""
         curves, alpha, problem = curves_of(instance), instance.alpha, instance.problem
         L, B = bound(instance, "L"), bound(instance, "B")
-        gamma_g, gamma_h = heterogeneity(problem)
+        gamma_g, gamma_h = gammas(problem)
         a = 1.0 if convex else 1 + alpha * L
         rest = formula(alpha, L, B, gamma_g, gamma_h)
         # both factors of the floor move by at most the errors of gamma_H, and of B or gamma_G; a factor is at most L,
@@ -128,7 +118,8 @@ def _at_rest(instance: Instance) -> str | None:
         # the slope of a user rounds too
         allowed = direction_error(curves, alpha, abs(float(w))) + (1 + alpha * L) * UNIT * (2 * L * abs(float(w)) + B)
         if not away <= allowed:
-            return f"FO must stand still: its direction at w = {float(w):.6g} is {away:.6g}, rounding explains {allowed:.3g}."
+            where = f"its direction at w = {float(w):.6g} is {away:.6g}"
+            return f"FO must stand still: {where}, rounding explains {allowed:.3g}."
     return None
 
 
@@ -136,7 +127,7 @@ def _at_rest(instance: Instance) -> str | None:
 
 
 def _users(curves: Sequence[Curve], alpha: float, name: str, w: float = 0.0) -> Instance:
-    return Instance(Problem.from_functions(**Piecewise(curves).functions()), alpha, np.array([[w]]), name)
+    return Instance(Problem.from_curves(Piecewise(curves)), alpha, np.array([[w]]), name)
 
 
 def witness(
@@ -239,7 +230,7 @@ def random_at_rest(rng: np.random.Generator, *, convex: bool = False) -> Instanc
         middle = (low + high) / 2
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)
     curves[-1] = Curve(last.x, last.h, float(w[0]), float(g[0]) + high)
-    problem = Problem.from_functions(**Piecewise(curves).functions())
+    problem = Problem.from_curves(Piecewise(curves))
     return Instance(problem, alpha, w[:, None], "random piecewise users, FO at rest")
 
 
@@ -257,7 +248,6 @@ def _random_convex(rng: np.random.Generator) -> Instance:
 
 P = _slopes(1.0, 1.0, 0.1, 0.5, 1e-4)[0]
 CONSTANTS = has_constants("L", "B")
-SMALL_STEP = Condition("alpha <= 1/L", alpha_at_most_one_over_curvature)
 
 CLAIMS = (
     Claim(
@@ -270,7 +260,7 @@ CLAIMS = (
         source=SOURCE,
         tight=True,
         known_ratio=(1 - 0.001) ** 2,
-        hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP, Condition("FO stands still", _at_rest)),
+        hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP, Hypothesis("FO stands still", _at_rest)),
         sides=transcribed_sides,
         witness=lambda: still_witness(0.7, 1.0, 2.0, 0.002),
         draw=random_at_rest,

@@ -1,15 +1,12 @@
 """What can be said about gamma_G from bounds of single gradients and total variation together (D1.6).
 
-=======  =========================================================================  ==============================================
-version  statement                                                                  tight
-=======  =========================================================================  ==============================================
-paper    gamma_G^2 <= min(4 B^2 M, B^2): its own bound, and the one without any M   the first, by two opposite gradients
-sharp    gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w             each term on an instance of its own
-=======  =========================================================================  ==============================================
+- paper: gamma_G^2 <= min(4 B^2 M, B^2): its own bound, and the one without any M (tight: the first, by two opposite
+  gradients)
+- sharp: gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w (tight: each term on an instance of its own)
 
-M = (1/n) sum TV(p_i, p)^2, P = (1/(2 n^2)) sum TV(p_i, p_j)^2; B, diameter and radius of the gradients of single data.
-As B^2 always bounds gamma_G^2, the bound by M says nothing beyond M = 1/4: not on the paper's own split. Proofs:
-docs/theory.md, section 8.3.
+M = (1/n) sum TV(p_i, p)^2, P = (1/(2 n^2)) sum TV(p_i, p_j)^2; B, diameter and radius of the gradients of single
+data. As B^2 always bounds gamma_G^2, the bound by M says nothing beyond M = 1/4: not on the paper's own split.
+Proofs: docs/theory.md, section 8.3.
 """
 
 from __future__ import annotations
@@ -19,10 +16,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Sides
+from ..judging.hypotheses import POINTS_IN_BALL, bound, has_constants
 from ..judging.instance import Instance
+from ..judging.instances_on_data import HANDWRITTEN, opposite_gradients, random_bounded_users, users_on_atoms
 from ..judging.on_data import (
-    IN_BALL,
     ON_DATA,
     SOURCE,
     diameter,
@@ -37,7 +35,6 @@ from ..judging.on_data import (
 from ..losses.cosine import Cosine
 from ..losses.quadratic import Quadratic
 from ..problems.problem import Problem
-from .tv_gradient import HANDWRITTEN, paper_witness, random_instance, users_on_atoms
 
 CENTRE_STEPS = 200
 
@@ -123,10 +120,10 @@ CLAIMS = (
         source=SOURCE + "; B^2 by the law of total variance",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(ON_DATA, has_constants("B_datum", "L_datum"), IN_BALL),
+        hypotheses=(ON_DATA, has_constants("B_datum", "L_datum"), POINTS_IN_BALL),
         sides=paper_sides,
-        witness=paper_witness,
-        draw=random_instance,
+        witness=opposite_gradients,
+        draw=random_bounded_users,
         cases=(Case("disjoint", radius_witness, "HOLDS"), HANDWRITTEN),
     ),
     Claim(
@@ -140,10 +137,10 @@ CLAIMS = (
         source="docs/theory.md, section 8.3",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(ON_DATA, has_constants("L_datum"), IN_BALL),
+        hypotheses=(ON_DATA, has_constants("L_datum"), POINTS_IN_BALL),
         sides=sharp_sides,
         witness=radius_witness,
-        draw=random_instance,
+        draw=random_bounded_users,
         cases=(Case("simplex", _simplex, "HOLDS"), HANDWRITTEN),
     ),
 )

@@ -1,14 +1,12 @@
 """How Hessians of a batch average: like vectors at a fixed v, not in operator norm.
 
-=====================  ==================================================  ==========================================================
-version, form          statement                                           verdict
-=====================  ==================================================  ==========================================================
-sharp                  E||(Hbar - H) v||^2 <= sigma_H^2 c_D'' ||v||^2      holds, attained
-paper, operator-norm   E||Hbar - H||^2 <= sigma_H^2 / D''                  refuted: a misreading, **not** a statement of the paper
-=====================  ==================================================  ==========================================================
+- sharp: E||(Hbar - H) v||^2 <= sigma_H^2 c_D'' ||v||^2 (verdict: holds, attained)
+- paper, operator-norm: E||Hbar - H||^2 <= sigma_H^2 / D'' (verdict: refuted: a misreading, **not** a statement of
+  the paper)
 
-Hbar is the mean Hessian of a batch of D'' data, sigma_H^2 a bound of E||H_z - H||^2. Lemma 4.3 needs only the first.
-Judged on users whose data have given Hessians; every batch is enumerated. Proofs: docs/theory.md, section 9.2.
+Hbar is the mean Hessian of a batch of D'' data, sigma_H^2 a bound of E||H_z - H||^2. Lemma 4.3 needs only the
+first. Judged on users whose data have given Hessians; every batch is enumerated. Proofs: docs/theory.md, section
+9.2.
 """
 
 from __future__ import annotations
@@ -21,12 +19,15 @@ from numpy.typing import NDArray
 from ..algorithms.per_fedavg import PerFedAvg
 from ..constants import Constant
 from ..errors import require
+from ..expectations.batches import LARGEST_ENUMERATION, batch_count, batches
 from ..expectations.quadratics import batch_factor
-from ..judging.claim import Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.claim import Claim, Hypothesis, Sides
+from ..judging.hypotheses import bound, has_constants
 from ..judging.instance import Instance
-from ..judging.on_batches import LARGEST_ENUMERATION, batch_count, batches, sizes_of
+from ..judging.on_batches import sizes_of
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 
 SOURCE = "docs/theory.md, section 9.2"
 
@@ -75,8 +76,21 @@ class QuadraticData:
             "n_users": 1,
             "dim": len(mean),
             "constants": {"sigma_H": Constant.exact([self.sigma_H], "mean square of the operator norms")},
-            "origin": self,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class WithHessians(Instance):
+    """An instance that knows the Hessian of every datum."""
+
+    data: QuadraticData | None = None
+
+
+def data_of(instance: Instance) -> QuadraticData:
+    """The user's Hessians, datum by datum."""
+    assert isinstance(instance, WithHessians)
+    assert instance.data is not None
+    return instance.data
 
 
 def norms(matrices: NDArray) -> NDArray:
@@ -87,7 +101,7 @@ def norms(matrices: NDArray) -> NDArray:
 def _sides(*, fixed: bool):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
         """Left side per ||v||^2, the largest over all v where v is fixed."""
-        data, sizes = instance.problem.oracle.origin, sizes_of(instance)  # type: ignore[union-attr]
+        data, sizes = data_of(instance), sizes_of(instance)
         away, size = data.deviations, sizes.hessian
         m, d = away.shape[:2]
         count = batch_count(size, m, replace=sizes.replace)
@@ -115,29 +129,24 @@ def _sides(*, fixed: bool):  # type: ignore[no-untyped-def]
 
 
 def _known(instance: Instance) -> str | None:
-    known = isinstance(getattr(instance.problem.oracle, "origin", None), QuadraticData)
-    return None if known else "the user's Hessians must be given datum by datum."
+    return None if isinstance(instance, WithHessians) else "the user's Hessians must be given datum by datum."
 
 
 def _batches(instance: Instance) -> str | None:
     algorithm = instance.algorithm
     if not isinstance(algorithm, PerFedAvg) or algorithm.variant != "exact":
         return "the algorithm must be exact Per-FedAvg: its D'' is what is judged."
-    m = len(instance.problem.oracle.origin.matrices)  # type: ignore[union-attr]
+    m = len(data_of(instance).matrices)
     size = algorithm.batch_hessian or 0
     return None if algorithm.replace or size <= m else f"a batch of {size} without replacement, but there are {m} data."
 
 
 def with_hessians(matrices: NDArray, size: int | None, name: str, *, replace: bool = True) -> Instance:
     """One user with these Hessians and batches of this size."""
-    problem = Problem.from_functions(**QuadraticData(matrices).functions())
-    return Instance(
-        problem,
-        1.0,
-        np.zeros((1, problem.dim)),
-        name,
-        PerFedAvg(alpha=1.0, beta=0.1, batch_hessian=size, replace=replace),
-    )
+    data = QuadraticData(matrices)
+    problem = Problem.from_functions(**data.functions())
+    algorithm = PerFedAvg(alpha=1.0, beta=0.1, batch_hessian=size, replace=replace)
+    return WithHessians(problem, 1.0, np.zeros((1, problem.dim)), name, algorithm, data=data)
 
 
 def witness() -> Instance:

@@ -1,16 +1,15 @@
 """Hessian-free Per-FedAvg replaces H v by a difference of gradients: how far off it is.
 
-==================  ===============================================================================  ==============================
-version, form       alpha ||[grad f(w + delta v) - grad f(w - delta v)] / (2 delta) - Hess f(w) v||  tight
-==================  ===============================================================================  ==============================
-paper               <= alpha rho delta ||v||^2                                                       no: half of it is reached
-sharp               <= alpha min(rho delta ||v||^2 / 2, 2 L ||v||)                                   attained
-sharp, third-order  <= alpha rho_3 delta^2 ||v||^3 / 6, D^3 f rho_3-Lipschitz                        as delta ||v|| -> 0 (cosine)
-==================  ===============================================================================  ==============================
+Alpha ||[grad f(w + delta v) - grad f(w - delta v)] / (2 delta) - Hess f(w) v||:
 
-v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points w,
-with the delta of the instance's algorithm: piecewise users; for the last form rows under the cosine or the logistic
-loss, whose fourth derivatives are bounded.
+- paper: <= alpha rho delta ||v||^2 (tight: no: half of it is reached)
+- sharp: <= alpha min(rho delta ||v||^2 / 2, 2 L ||v||) (tight: attained)
+- sharp, third-order: <= alpha rho_3 delta^2 ||v||^3 / 6, D^3 f rho_3-Lipschitz (tight: as delta ||v|| -> 0
+  (cosine))
+
+v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points
+w, with the delta of the instance's algorithm: piecewise users; for the last form rows under the cosine or the
+logistic loss, whose fourth derivatives are bounded.
 """
 
 from __future__ import annotations
@@ -20,20 +19,22 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..federations.federation import Federation
-from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Hypothesis, Sides
+from ..judging.hypotheses import bound, has_constants, roundings_of_constants
 from ..judging.instance import Instance
-from ..judging.on_curves import ON_CURVES, curves_of, gradient_error, hessian_error, points_of, random_curves
+from ..judging.on_curves import ON_CURVES, curves_of, points_of, random_curves
 from ..judging.on_data import of_rounding, worst_point
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise
 from ..losses.row_moments import row_moments
 from ..losses.softmax import Softmax
+from ..problems.curves import gradient_error, hessian_error
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
-from .lemma_4_2 import roundings_of_constants
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 
 SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoid, q = its slope in (0, 1/4], at q = 1/4
 
@@ -41,7 +42,7 @@ SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoi
 def _delta(instance: Instance) -> float:
     algorithm = instance.algorithm
     assert isinstance(algorithm, PerFedAvg)
-    return float(algorithm.delta or DEFAULT_DELTA)
+    return algorithm.difference_step
 
 
 def _sides(formula):  # type: ignore[no-untyped-def]
@@ -96,7 +97,7 @@ def fourth(problem: Problem) -> NDArray | None:
     >>> fourth(third_order_witness().problem).tolist()
     [1.0]
     """
-    if not hasattr(problem.oracle, "fed"):
+    if problem.kind != "rows":
         return None
     loss = problem.loss
     if isinstance(loss, Cosine):
@@ -155,7 +156,7 @@ def _hessian_free(instance: Instance) -> str | None:
 def witness() -> Instance:
     """f'' = |x| near 0, looked at from 0: the curvature grows on both sides at the rate rho."""
     curve = Curve(np.array([-4.0, -2.0, 0.0, 2.0, 4.0]), np.array([0.0, 2.0, 0.0, 2.0, 0.0]), 0.0, 1.0)
-    problem = Problem.from_functions(**Piecewise([curve]).functions())
+    problem = Problem.from_curves(Piecewise([curve]))
     return Instance(
         problem,
         0.25,

@@ -1,14 +1,13 @@
-r"""Lemma 4.2: F_i(w) = f_i(w - alpha grad f_i(w)) is L_F-smooth.
+"""Lemma 4.2: F_i(w) = f_i(w - alpha grad f_i(w)) is L_F-smooth.
 
-=====================  ==========================================================  =====================================
-version, form          L_F                                                         tight
-=====================  ==========================================================  =====================================
-paper                  4 L + alpha rho B, alpha <= 1/L                             as kappa = rho B / L^2 grows
-sharp                  (1 + alpha L)^2 L + alpha rho B                             as kappa grows, every alpha
-sharp, one-dimensional (1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, d = 1      exact: the witness attains it
-sharp, convex          min(L, m(c)) + c, c = alpha rho B; d = 1: also              exact in d = 1 where alpha rho B >= L
-                       <= L + c - alpha L^2 / 2; f_i convex, alpha <= 1/L
-=====================  ==========================================================  =====================================
+L_F:
+
+- paper: 4 L + alpha rho B, alpha <= 1/L (tight: as kappa = rho B / L^2 grows)
+- sharp: (1 + alpha L)^2 L + alpha rho B (tight: as kappa grows, every alpha)
+- sharp, one-dimensional: (1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, d = 1 (tight: exact: the witness attains
+  it)
+- sharp, convex: min(L, m(c)) + c, c = alpha rho B; d = 1: also <= L + c - alpha L^2 / 2; f_i convex, alpha <= 1/L
+  (tight: exact in d = 1 where alpha rho B >= L)
 
 m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory.md, section "Smoothness of F".
 Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
@@ -22,79 +21,25 @@ import math
 import numpy as np
 
 from ..errors import require
-from ..federations import handwritten_pair, location
 from ..federations.federation import Federation
-from ..judging.claim import (
-    Case,
-    Claim,
-    Hypothesis,
-    Sides,
-    alpha_at_most_one_over_curvature,
-    bound,
-    has_constants,
-    inside_ball,
-)
+from ..federations.location import location
+from ..federations.standard import handwritten_pair
+from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
+from ..judging.hypotheses import ADAPTED_IN_BALL, CONVEX, SMALL_STEP, bound, has_constants, roundings_of_constants
 from ..judging.instance import Instance
-from ..judging.on_curves import CONVEX, made_convex
+from ..judging.on_curves import made_convex
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise, random_piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 from ..seeds import generator
+from ..theory.lemmas import smoothness_convex, smoothness_one_dimensional, smoothness_paper, smoothness_sharp
 
-SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed"
-
-
-def paper_bound(alpha: float, L: float, rho: float, B: float) -> float:
-    """4 L + alpha rho B."""
-    return 4 * L + alpha * rho * B
-
-
-def sharp_bound(alpha: float, L: float, rho: float, B: float) -> float:
-    """(1 + alpha L)^2 L + alpha rho B."""
-    return (1 + alpha * L) ** 2 * L + alpha * rho * B
-
-
-def one_dimensional_bound(alpha: float, L: float, rho: float, B: float) -> float:
-    """(1 + alpha L)^2 L + alpha rho B - alpha L^2 / 2, with L cut to sqrt(2 rho B) (on the whole line L is at most
-    that).
-
-    Examples
-    --------
-    >>> one_dimensional_bound(1.0, 1.0, 4.0, 1.0)
-    7.5
-    """
-    L = min(L, math.sqrt(2 * rho * B))
-    return sharp_bound(alpha, L, rho, B) - alpha * L**2 / 2
-
-
-def sandwich(alpha: float, L: float, c: float) -> float:
-    """m(c), the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L, for alpha L <= 1: at h = (1 - 2 alpha c) / (3
-    alpha), cut to [0, L].
-
-    Examples
-    --------
-    >>> round(27 * sandwich(1.0, 1.0, 0.0), 12)
-    4.0
-    """
-    h = L if alpha == 0 else min(max((1 - 2 * alpha * c) / (3 * alpha), 0.0), L)
-    return (1 - alpha * h) ** 2 * (h + c)
-
-
-def convex_bound(alpha: float, L: float, rho: float, B: float, dim: int = 2) -> float:
-    """min(L, m(c)) + c with c = alpha rho B; in one dimension at most L + c - alpha L^2 / 2 as well.
-
-    Examples
-    --------
-    >>> convex_bound(1.0, 1.0, 1.0, 1.0), convex_bound(1.0, 1.0, 1.0, 1.0, dim=1)
-    (2.0, 1.5)
-    """
-    c = alpha * rho * B
-    any_dimension = min(L, sandwich(alpha, L, c)) + c
-    return min(any_dimension, L + c - alpha * L**2 / 2) if dim == 1 else any_dimension
+SOURCE = transcribed("Lemma 4.2")
 
 
 def witness_curve(alpha: float, L: float, rho: float, B: float) -> Curve:
@@ -112,9 +57,7 @@ def witness(
     alpha: float = 1.0, L: float = 1.0, rho: float = 4.0, B: float = 1.0, name: str = "extremal function"
 ) -> Instance:
     """One user with the extremal function."""
-    return Instance(
-        Problem.from_functions(**Piecewise([witness_curve(alpha, L, rho, B)]).functions()), alpha, name=name
-    )
+    return Instance(Problem.from_curves(Piecewise([witness_curve(alpha, L, rho, B)])), alpha, name=name)
 
 
 def convex_witness_curve(alpha: float, L: float, rho: float, B: float, tooth: float = 0.0) -> Curve:
@@ -146,13 +89,13 @@ def convex_witness(
 ) -> Instance:
     """One convex user; |F''| left of w = alpha B is L + alpha rho B - alpha L^2 / 2 - alpha tooth^2."""
     curve = convex_witness_curve(alpha, L, rho, B, tooth)
-    return Instance(Problem.from_functions(**Piecewise([curve]).functions()), alpha, name="convex witness")
+    return Instance(Problem.from_curves(Piecewise([curve])), alpha, name="convex witness")
 
 
 def random_instance(rng: np.random.Generator, *, convex: bool = False) -> Instance:
     """Random piecewise users, alpha in [0, 1/L]."""
     family = random_piecewise(rng)
-    problem = Problem.from_functions(**(made_convex(family) if convex else family).functions())
+    problem = Problem.from_curves(made_convex(family) if convex else family)
     return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), name="random piecewise")
 
 
@@ -165,15 +108,15 @@ def left_side(instance: Instance) -> tuple[Interval, str]:
         worst = int(np.argmax(exact[0]))
         return Interval.with_error(float(exact[0][worst]), float(exact[1].max())), "all w"
     points = instance.points
-    oracle = instance.problem.oracle
+    dtype = instance.problem.oracle.dtype
     require(
-        hasattr(oracle, "fed"),
+        instance.problem.kind == "rows",
         f"instance {instance.name!r}: functions without meta_smoothness= cannot be judged, for their rounding is "
         "unknown",
     )
     require(
-        oracle.dtype == np.float64,
-        f"instance {instance.name!r}: the problem computes in {oracle.dtype}; claims are judged in float64",
+        dtype == np.float64,
+        f"instance {instance.name!r}: the problem computes in {dtype}; claims are judged in float64",
     )
     require(
         points is not None and len(points) >= 2,
@@ -231,23 +174,7 @@ def _sides(formula):  # type: ignore[no-untyped-def]
 
 
 def _convex_sides(instance: Instance) -> Sides:
-    return _sides(functools.partial(convex_bound, dim=instance.problem.dim))(instance)
-
-
-def roundings_of_constants(instance: Instance) -> int:
-    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section
-    "Rounding").
-    """
-    oracle = instance.problem.oracle
-    origin = getattr(oracle, "origin", None)
-    if isinstance(origin, Piecewise):
-        return max(
-            math.ceil((3 * len(c.x) + 64) * (1 + c.variation / c.steepest)) if c.steepest else 64 for c in origin.curves
-        )
-    if hasattr(oracle, "fed"):  # eigenvalues of the smaller Gram matrix
-        m, p = int(oracle.fed.sizes.max()), oracle.fed.n_features
-        return 128 + (max(m, p) + 12) * min(m, p) + p
-    return 0  # constants given with functions are taken as they are
+    return _sides(functools.partial(smoothness_convex, dim=instance.problem.dim))(instance)
 
 
 def _one_dimensional(instance: Instance) -> str | None:
@@ -287,7 +214,6 @@ def _logistic(nonconvex: float = 0.1) -> Instance:
     return Instance(problem, 0.5 / problem.constants()["L"].max(), points, f"{kind}, 200 points")
 
 
-@functools.cache  # three forms are judged on it, and its constants need eigenvalues of every user's pixels
 def _handwritten() -> Instance:
     fed, _ = handwritten_pair()
     problem = Problem(Softmax(10), fed)
@@ -306,8 +232,6 @@ CONSTANTS = has_constants("L", "rho", "B")
 WITNESS_RATIO = (
     103.5 / 104.0
 )  # of the witness at rho B = 100 L^2, alpha L = 1: 4 L + alpha rho B - alpha L^2 / 2 over 4 L + alpha rho B
-IN_BALL = Hypothesis("the points and what they adapt to lie in the ball of the assumptions", inside_ball)
-SMALL_STEP = Hypothesis("alpha <= 1/L", alpha_at_most_one_over_curvature)
 
 CLAIMS = (
     Claim(
@@ -320,8 +244,8 @@ CLAIMS = (
         source=SOURCE,
         tight=False,
         known_ratio=WITNESS_RATIO,
-        hypotheses=(CONSTANTS, SMALL_STEP, IN_BALL),
-        sides=_sides(paper_bound),
+        hypotheses=(CONSTANTS, SMALL_STEP, ADAPTED_IN_BALL),
+        sides=_sides(smoothness_paper),
         witness=lambda: witness(rho=100.0),
         draw=random_instance,
         cases=CASES,
@@ -336,8 +260,8 @@ CLAIMS = (
         source="docs/theory.md, Proposition 1 (sharp form of Lemma 4.2)",
         tight=False,
         known_ratio=WITNESS_RATIO,
-        hypotheses=(CONSTANTS, IN_BALL),
-        sides=_sides(sharp_bound),
+        hypotheses=(CONSTANTS, ADAPTED_IN_BALL),
+        sides=_sides(smoothness_sharp),
         witness=lambda: witness(rho=100.0),
         draw=random_instance,
         cases=tuple(c if c.name != "large-alpha" else Case(c.name, c.make, "HOLDS") for c in CASES),
@@ -354,7 +278,7 @@ CLAIMS = (
         tight=True,
         known_ratio=1.0,
         hypotheses=(CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
-        sides=_sides(one_dimensional_bound),
+        sides=_sides(smoothness_one_dimensional),
         witness=witness,
         draw=random_instance,
         cases=(CASES[0], Case("large-alpha", _large_alpha, "HOLDS"), Case("logistic", _logistic, "NOT_APPLICABLE")),
@@ -371,7 +295,7 @@ CLAIMS = (
         source="docs/theory.md, Proposition 3 (convex form of Lemma 4.2)",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, IN_BALL),
+        hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, ADAPTED_IN_BALL),
         sides=_convex_sides,
         witness=convex_witness,
         draw=functools.partial(random_instance, convex=True),

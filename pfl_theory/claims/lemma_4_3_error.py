@@ -1,12 +1,12 @@
 """Lemma 4.3, second part: the mean square error of the stochastic meta-gradient about grad F_i (bias included).
 
-=============  ==========================================================================================================  ===========================
-version, form  E||G~ - grad F_i||^2 is at most                                                                             tight
-=============  ==========================================================================================================  ===========================
-paper          12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, alpha <= 1/L          no: at most 1/3 is reached
-sharp          a^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D'), a = 1 + alpha L    as sigma_G / B -> 0
-sharp, convex  the same with a = 1, convex users, alpha <= 2/L                                                             as sigma_G / B -> 0
-=============  ==========================================================================================================  ===========================
+E||G~ - grad F_i||^2 is at most:
+
+- paper: 12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, alpha <= 1/L (tight:
+  no: at most 1/3 is reached)
+- sharp: a^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D'), a = 1 + alpha L
+  (tight: as sigma_G / B -> 0)
+- sharp, convex: the same with a = 1, convex users, alpha <= 2/L (tight: as sigma_G / B -> 0)
 
 Proofs: docs/theory.md, section 9.2. Judged as the first part (`lemma_4_3_bias.py`).
 """
@@ -15,80 +15,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
 from ..expectations.quadratics import batch_factor
-from ..judging.claim import Case, Claim, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Sides, transcribed
+from ..judging.hypotheses import SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
-from ..judging.on_batches import sizes_of
+from ..judging.instances_with_batches import PLAIN, random_with_batches, with_batches
+from ..judging.on_batches import BATCHES, CONVEX_WITH_STEP, KNOWN, WHOLE_SPACE, roundings, sizes_of, worst_of
 from ..losses.noise import FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve
 from ..rigour.interval import Interval
-from .lemma_4_3_bias import (
-    BATCHES,
-    CONVEX,
-    KNOWN,
-    PLAIN,
-    SMALL_STEP,
-    SOURCE,
-    WHOLE_SPACE,
-    random_instance,
-    roundings,
-    with_batches,
-    worst_of,
-)
+from ..theory.lemmas import Numbers, error_convex, error_paper, error_sharp
 
+SOURCE = transcribed("Lemma 4.3")
 STEEP = 1e7  # rho of the witnesses
 FINE = 1e-7  # of their Hessian noise: its gradient is at most that
-
-
-class Numbers(NamedTuple):
-    """What the right sides depend on; c_inner, c_outer, c_hessian are c_D, c_D', c_D''."""
-
-    alpha: float
-    L: float
-    B: float
-    sigma_G: float  # noqa: N815 - the paper's symbol
-    sigma_H: float  # noqa: N815 - the paper's symbol
-    c_inner: float
-    c_outer: float
-    c_hessian: float
-
-
-def paper_bound(n: Numbers) -> float:
-    """12 [B^2 + sigma_G^2 (1/D' + (alpha L)^2/D)] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, multiplied out: nothing
-    cancels.
-
-    Examples
-    --------
-    >>> round(paper_bound(Numbers(1.0, 1.0, 1.0, 0.1, 0.1, 1 / 4, 1 / 5, 1 / 2)), 10)
-    0.0690675
-    """
-    spread = n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner)
-    return 12 * spread + 3 * (n.alpha * n.sigma_H) ** 2 * n.c_hessian * (n.B**2 + spread)
-
-
-def sharp_bound(n: Numbers) -> float:
-    """(1 + alpha L)^2 sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 c_D').
-
-    Examples
-    --------
-    >>> round(sharp_bound(Numbers(1.0, 1.0, 1.0, 0.1, 0.1, 1 / 4, 1 / 5, 1 / 2)), 10)
-    0.02301
-    """
-    return _bound(n, 1 + n.alpha * n.L)
-
-
-def convex_bound(n: Numbers) -> float:
-    """The sharp bound with 1 in place of 1 + alpha L."""
-    return _bound(n, 1.0)
-
-
-def _bound(n: Numbers, a: float) -> float:
-    spread = n.sigma_G**2 * (n.c_outer + (n.alpha * n.L) ** 2 * n.c_inner)
-    return a**2 * spread + (n.alpha * n.sigma_H) ** 2 * n.c_hessian * (n.B**2 + n.sigma_G**2 * n.c_outer)
 
 
 def _sides(formula: Callable[[Numbers], float], *, statement: bool = False) -> Callable[[Instance], Sides]:
@@ -265,15 +208,15 @@ CLAIMS = (
         ),
         source=SOURCE,
         tight=False,
-        known_ratio=ratio(paper_bound, BASE),
+        known_ratio=ratio(error_paper, BASE),
         hypotheses=(*HYPOTHESES, SMALL_STEP),
-        sides=_sides(paper_bound, statement=True),
+        sides=_sides(error_paper, statement=True),
         witness=witness,
-        draw=lambda rng: random_instance(rng, largest=1.0),
+        draw=lambda rng: random_with_batches(rng, largest=1.0),
         cases=(
-            *_table_cases(paper_bound),
+            *_table_cases(error_paper),
             Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),
-            *_full_cases(paper_bound, statement=True),
+            *_full_cases(error_paper, statement=True),
             *PLAIN,
         ),
     ),
@@ -290,15 +233,15 @@ CLAIMS = (
         ),
         source="docs/theory.md, section 9.2",
         tight=True,
-        known_ratio=ratio(sharp_bound, BASE),
+        known_ratio=ratio(error_sharp, BASE),
         hypotheses=HYPOTHESES,
-        sides=_sides(sharp_bound),
+        sides=_sides(error_sharp),
         witness=witness,
-        draw=random_instance,
+        draw=random_with_batches,
         cases=(
-            *_table_cases(sharp_bound),
-            Case("large-alpha", _large_alpha, "HOLDS", ratio=ratio(sharp_bound, numbers(1.25))),
-            *_full_cases(sharp_bound),
+            *_table_cases(error_sharp),
+            Case("large-alpha", _large_alpha, "HOLDS", ratio=ratio(error_sharp, numbers(1.25))),
+            *_full_cases(error_sharp),
             *PLAIN,
         ),
     ),
@@ -315,15 +258,15 @@ CLAIMS = (
         ),
         source="docs/theory.md, section 9.2",
         tight=True,
-        known_ratio=ratio(convex_bound, BASE, convex=True),
-        hypotheses=(*HYPOTHESES, *CONVEX),
-        sides=_sides(convex_bound),
+        known_ratio=ratio(error_convex, BASE, convex=True),
+        hypotheses=(*HYPOTHESES, *CONVEX_WITH_STEP),
+        sides=_sides(error_convex),
         witness=lambda: witness(convex=True, name="linear gradient, flat at w"),
-        draw=lambda rng: random_instance(rng, convex=True, largest=2.0),
+        draw=lambda rng: random_with_batches(rng, convex=True, largest=2.0),
         cases=(
-            *_table_cases(convex_bound, convex=True),
+            *_table_cases(error_convex, convex=True),
             Case("not-convex", witness, "NOT_APPLICABLE"),
-            *_full_cases(convex_bound, convex=True),
+            *_full_cases(error_convex, convex=True),
             *PLAIN,
         ),
     ),

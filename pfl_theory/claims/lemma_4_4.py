@@ -1,15 +1,15 @@
 """Lemma 4.4: gradients of the F_i are close where gradients and Hessians of the f_i are.
 
-=============  =================================================================================  =============================================
-version, form  (1/n) sum ||grad F_i - grad F||^2 is at most                                       tight
-=============  =================================================================================  =============================================
-paper          3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, alpha <= 1/L                              no: at most 5/12 of it is reached
-sharp          ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, every alpha                         as gamma_G / B -> 0, for every alpha L <= 1
-sharp, convex  min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2,       first: as gamma_G / B -> 0, gamma_G << gamma_H;
-               f_i convex, alpha <= 1/L                                                           second: gamma_H = 0; not known in between
-=============  =================================================================================  =============================================
+(1/n) sum ||grad F_i - grad F||^2 is at most:
 
-gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.3. Judged at points w of piecewise users.
+- paper: 3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2, alpha <= 1/L (tight: no: at most 5/12 of it is reached)
+- sharp: ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, every alpha (tight: as gamma_G / B -> 0, for every alpha L
+  <= 1)
+- sharp, convex: min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2, f_i convex, alpha <=
+  1/L (tight: first: as gamma_G / B -> 0, gamma_G << gamma_H; second: gamma_H = 0; not known in between)
+
+gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.3. Judged at points w of piecewise
+users.
 """
 
 from __future__ import annotations
@@ -17,48 +17,18 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import require
-from ..judging.claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, bound, has_constants
-from ..judging.claim import Hypothesis as Condition
+from ..judging.claim import Case, Claim, Sides, transcribed
+from ..judging.hypotheses import CONVEX, SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
-from ..judging.on_curves import (
-    CONVEX,
-    ON_CURVES,
-    curves_of,
-    gradient_error,
-    hessian_error,
-    heterogeneity,
-    meta_gradient_error,
-    points_of,
-    random_convex_curves,
-    random_curves,
-)
+from ..judging.on_curves import ON_CURVES, curves_of, gammas, points_of, random_convex_curves, random_curves
 from ..judging.on_data import of_rounding, squared_spread
 from ..losses.piecewise import Curve, Piecewise
+from ..problems.curves import gradient_error, hessian_error, meta_gradient_error
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT
+from ..rigour.rounding import UNIT
+from ..theory.lemmas import spread_convex, spread_paper, spread_sharp
 
-SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.4, as transcribed"
-
-
-def paper_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
-    """3 B^2 alpha^2 gamma_H^2 + 192 gamma_G^2."""
-    return 3 * (B * alpha * gamma_H) ** 2 + 192 * gamma_G**2
-
-
-def sharp_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
-    """((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2."""
-    return ((1 + alpha * L) ** 2 * gamma_G + alpha * B * gamma_H) ** 2
-
-
-def convex_bound(alpha: float, L: float, B: float, gamma_G: float, gamma_H: float) -> float:
-    """min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2.
-
-    Examples
-    --------
-    >>> convex_bound(1.0, 1.0, 1.0, 0.25, 0.5), convex_bound(1.0, 1.0, 1.0, 0.5, 0.25)
-    (1.0, 1.0)
-    """
-    return min((1 + alpha * L) * gamma_G + alpha * B * gamma_H, gamma_G + 2 * alpha * B * gamma_H) ** 2
+SOURCE = transcribed("Lemma 4.4")
 
 
 def _sides(formula):  # type: ignore[no-untyped-def]
@@ -71,7 +41,7 @@ def _sides(formula):  # type: ignore[no-untyped-def]
             float(spread.max()), meta_gradient_error(curves, alpha, float(np.abs(points).max())), len(curves)
         )
         L, B = bound(instance, "L"), bound(instance, "B")
-        gamma_g, gamma_h = heterogeneity(instance.problem)
+        gamma_g, gamma_h = gammas(instance.problem)
         value = formula(alpha, L, B, gamma_g, gamma_h)
         # the roots of 192 and of 3 bound how errors of gamma_G, gamma_H and B move the root of the right side
         moved = (
@@ -102,7 +72,7 @@ def witness(
         0.0,
         middle - gamma_G,
     )
-    problem = Problem.from_functions(**Piecewise([plain, spiked]).functions())
+    problem = Problem.from_curves(Piecewise([plain, spiked]))
     return Instance(problem, alpha, np.array([[w]]), "two users, one with a spike")
 
 
@@ -125,10 +95,7 @@ def convex_witness(
     first = Curve(np.concatenate([common[0], rising[0]]), np.concatenate([common[1], rising[1]]), 0.0, middle - gamma_G)
     second = Curve(*common, 0.0, middle + gamma_G)
     return Instance(
-        Problem.from_functions(**Piecewise([first, second]).functions()),
-        alpha,
-        np.array([[w]]),
-        "two convex users, one curved at w",
+        Problem.from_curves(Piecewise([first, second])), alpha, np.array([[w]]), "two convex users, one curved at w"
     )
 
 
@@ -159,10 +126,7 @@ def _linear() -> Instance:
     bump = np.array([9.0, 10.0, 11.0]), np.array([0.0, 1.0, 0.0])
     users = [Curve(*bump, 0.0, slope) for slope in (0.5, -0.25)]
     return Instance(
-        Problem.from_functions(**Piecewise(users).functions()),
-        1.0,
-        np.zeros((1, 1)),
-        "two users, linear where they are looked at",
+        Problem.from_curves(Piecewise(users)), 1.0, np.zeros((1, 1)), "two users, linear where they are looked at"
     )
 
 
@@ -191,9 +155,8 @@ def reached(
     return ((1 + alpha * L) * after[0] - (1 + alpha * L - 2 * alpha * gamma_H) * after[1]) ** 2 / 4
 
 
-REACHED = {form: reached() / form(1.0, 1.0, 1.0, 0.001, 0.016) for form in (paper_bound, sharp_bound)}
+REACHED = {form: reached() / form(1.0, 1.0, 1.0, 0.001, 0.016) for form in (spread_paper, spread_sharp)}
 CONSTANTS = has_constants("L", "B")
-SMALL_STEP = Condition("alpha <= 1/L", alpha_at_most_one_over_curvature)
 
 CLAIMS = (
     Claim(
@@ -206,9 +169,9 @@ CLAIMS = (
         "alpha in [0, 1/L]",
         source=SOURCE,
         tight=False,
-        known_ratio=REACHED[paper_bound],
+        known_ratio=REACHED[spread_paper],
         hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP),
-        sides=_sides(paper_bound),
+        sides=_sides(spread_paper),
         witness=witness,
         draw=random_curves,
         cases=(Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),),
@@ -223,9 +186,9 @@ CLAIMS = (
         "alpha >= 0",
         source="docs/theory.md, section 9.3",
         tight=True,
-        known_ratio=REACHED[sharp_bound],
+        known_ratio=REACHED[spread_sharp],
         hypotheses=(ON_CURVES, CONSTANTS),
-        sides=_sides(sharp_bound),
+        sides=_sides(spread_sharp),
         witness=witness,
         draw=random_curves,
         cases=(Case("large-alpha", _large_alpha, "HOLDS"),),
@@ -240,9 +203,9 @@ CLAIMS = (
         "min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2",
         source="docs/theory.md, section 9.3",
         tight=True,
-        known_ratio=convex_reached() / convex_bound(1.0, 1.0, 1.0, 0.0001, 0.01),
+        known_ratio=convex_reached() / spread_convex(1.0, 1.0, 1.0, 0.0001, 0.01),
         hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),
-        sides=_sides(convex_bound),
+        sides=_sides(spread_convex),
         witness=convex_witness,
         draw=random_convex_curves,
         cases=(

@@ -1,20 +1,22 @@
-r"""Theorem 4.5: how small the gradient of F gets, on average over the rounds and local steps of Per-FedAvg.
+"""Theorem 4.5: how small the gradient of F gets, on average over the rounds and local steps of Per-FedAvg.
 
-========================  =====================================================================================  ==========================
-version, form             (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 is at most                                 tight
-========================  =====================================================================================  ==========================
-paper, sharp-constants    4 Phi + O(1) (x (1 + x tau(tau-1)) sigma_F^2 + x gamma_F^2 (p + x tau(tau-1))          false for r < 1: O(1) must
-                          + alpha^2 L^2 sigma_G^2/D), x = beta L_F, with the sharp lemmas' constants             grow like tau/2
-paper, lemma-constants    the same with the constants of Lemmas 4.2 to 4.4 as transcribed                        the same, tau/1536
-corrected, M-i            X*^2, the root of a scalar inequality; its left side is the average over w_k           each term as s -> 0
-corrected, M-ii           (1/tau) sum_t (X* + R_t)^2                                                             each term as s -> 0
-corrected, theorem-2      2.46 Phi + 2.34 x v^2/m + 4.20 x^2 (tau-1) v^2 + 2.03 x^2 tau(tau-1) gamma^2           no
-                          + 1.94 s p gamma^2 + 4.87 b^2, s = tau x <= 1/10
-========================  =====================================================================================  ==========================
+(1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 is at most:
+
+- paper, sharp-constants: 4 Phi + O(1) (x (1 + x tau(tau-1)) sigma_F^2 + x gamma_F^2 (p + x tau(tau-1)) + alpha^2
+  L^2 sigma_G^2/D), x = beta L_F, with the sharp lemmas' constants (tight: false for r < 1: O(1) must grow like
+  tau/2)
+- paper, lemma-constants: the same with the constants of Lemmas 4.2 to 4.4 as transcribed (tight: the same,
+  tau/1536)
+- corrected, M-i: X*^2, the root of a scalar inequality; its left side is the average over w_k (tight: each term as
+  s -> 0)
+- corrected, M-ii: (1/tau) sum_t (X* + R_t)^2 (tight: each term as s -> 0)
+- corrected, theorem-2: 2.46 Phi + 2.34 x v^2/m + 4.20 x^2 (tau-1) v^2 + 2.03 x^2 tau(tau-1) gamma^2 + 1.94 s p
+  gamma^2 + 4.87 b^2, s = tau x <= 1/10 (tight: no)
 
 Phi = (F(w_0) - F*)/(beta tau K), p = (1-r)/(r(n-1)), m = r n; v^2 and b^2 bound variance and squared bias of the
-direction of the variant in use (exact, FO, HF, FedAvg). The M forms are judged with the run's own v, b, gamma and Phi
-(trajectory form), theorem-2 with the constants of Assumptions 1 to 5 alone. Proofs: docs/theory.md, section 9.5.
+direction of the variant in use (exact, FO, HF, FedAvg). The M forms are judged with the run's own v, b, gamma and
+Phi (trajectory form), theorem-2 with the constants of Assumptions 1 to 5 alone. Proofs: docs/theory.md, section
+9.5.
 """
 
 from __future__ import annotations
@@ -30,14 +32,16 @@ from ..algorithms.per_fedavg import PerFedAvg
 from ..expectations.enumerated_runs import ExactRun
 from ..federations.federation import Federation
 from ..judging import instance_one
-from ..judging.claim import Case, Claim, Sides, alpha_at_most_one_over_curvature, has_constants
-from ..judging.claim import Hypothesis as Condition
+from ..judging.claim import Case, Claim, Sides, transcribed
+from ..judging.hypotheses import SMALL_STEP
 from ..judging.instance import Instance
+from ..judging.instance_one import TAU, S, one_quadratic, refuting
 from ..judging.on_curves import ON_CURVES
 from ..judging.on_runs import (
     BOUNDED_BELOW,
     EXACT_VARIANT,
     RUN,
+    RUN_CONSTANTS,
     ClosedRun,
     Reading,
     assumption_terms,
@@ -49,32 +53,22 @@ from ..judging.on_runs import (
     sharp_reading,
     smoothness,
     step_at_most,
-    steps_of,
 )
+from ..judging.random_runs import random_piecewise_run
 from ..judging.sampled_runs import note, sampled_left_side
 from ..losses.noise import FiniteNoise, Flat
-from ..losses.piecewise import Curve, Piecewise, random_piecewise
+from ..losses.piecewise import Curve, Piecewise
 from ..losses.quadratic import Quadratic
 from ..problems.problem import Problem
-from ..rigour.balls import UNIT, Ball
+from ..rigour.balls import Ball
+from ..rigour.rounding import UNIT
 from ..rigour.sampling import LEVEL
-from ..theory.master import CERTIFIED, MOST_S, Terms, bound_i, bound_ii, linear
+from ..theory.master import CERTIFIED, MOST_S, bound_i, bound_ii, bracket, linear
 
-SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Theorem 4.5, as transcribed"
-CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")
-SMALL_STEP = Condition("alpha <= 1/L", alpha_at_most_one_over_curvature)
+SOURCE = transcribed("Theorem 4.5")
 
 
 # --- as transcribed ---
-
-
-def bracket(terms: Terms, bias: Ball) -> Ball:
-    """What O(1) multiplies: x (1 + x tau(tau-1)) sigma_F^2 + x gamma_F^2 (p + x tau(tau-1)) + alpha^2 L^2
-    sigma_G^2/D.
-    """
-    x, tau = terms.x, float(terms.tau)
-    inner = x * (tau * (tau - 1))
-    return x * (1.0 + inner) * terms.v2 + x * terms.gamma2 * (terms.p + inner) + bias
 
 
 def _paper_sides(reading: Callable[[Instance], Reading]) -> Callable[[Instance], Sides]:
@@ -102,21 +96,6 @@ def _lemma_smoothness(instance: Instance) -> float:
     return lemma_reading(instance).L_F
 
 
-def refuting(
-    tau: int,
-    *,
-    lemma: bool = False,
-    rounds: int = 10**12,
-    participation: int = 1,
-    w0: float = 0.0,
-    runs: int | None = None,
-) -> Instance:
-    """Instance I at beta = 1/(10 tau^2 L_F), started at the minimiser: the first term of the bound is 0."""
-    beta = 1.0 / (10 * tau**2 * (4 if lemma else 1))
-    return instance_one.instance(tau=tau, rounds=rounds, beta=beta, participation=participation, w0=w0, runs=runs)
-
-
-@functools.cache  # two claims are judged on its runs
 def by_the_algorithm() -> Instance:
     """tau = 3, judged by runs of the algorithm itself on the functions of instance I."""
     return refuting(3, rounds=300, runs=80)
@@ -169,7 +148,7 @@ def _first_order() -> Instance:
 
 def _unbounded() -> Instance:
     curve = Curve(np.array([-1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0]), 0.0, 5.0)
-    problem = Problem.from_functions(**Piecewise([curve]).functions())
+    problem = Problem.from_curves(Piecewise([curve]))
     return Instance(
         problem, 0.0, name="a function that falls without end", algorithm=FedAvg(beta=0.01), rounds=3, w0=np.zeros(1)
     )
@@ -221,22 +200,6 @@ def sides_linear(instance: Instance) -> Sides:
     if instance.runs:
         return Sides(sampled_left_side(instance), rhs, "points", LEVEL, note(instance))
     return Sides(interval(exact_run(instance).M2), rhs, "points")
-
-
-S, TAU = 1e-3, 64  # where single terms are judged: s = beta tau L_F
-
-
-def one_quadratic(s: float = S, tau: int = TAU) -> Instance:
-    """One user, curvature 1 wherever the run comes, w_0 = 1, K = 50/s: only the first term."""
-    return instance_one.instance(
-        tau=tau,
-        rounds=round(50 / s),
-        beta=s / tau,
-        c=(0.0,),
-        participation=1,
-        w0=1.0,
-        name=f"one quadratic user, s = {s:g}",
-    )
 
 
 def identical_noise(s: float = S, tau: int = TAU) -> Instance:
@@ -332,7 +295,7 @@ def variant(name: str) -> Instance:
     """Three piecewise users with noise under each direction, enumerated."""
     x, h = np.array([-4.0, -2.0, 0.0, 2.0, 4.0]), np.array([0.0, 1.0, 0.25, 1.0, 0.0])
     curves = [Curve(x + shift, h * (1 + 0.2 * shift), shift, 0.3 * shift) for shift in (-0.75, 0.25, 0.5)]
-    problem = Problem.from_functions(**Piecewise(curves, FiniteNoise(np.array([[-0.5], [0.5]]), [Flat()])).functions())
+    problem = Problem.from_curves(Piecewise(curves, FiniteNoise(np.array([[-0.5], [0.5]]), [Flat()])))
     alpha, beta = 0.5, 0.009
     if name == "fedavg-on-F":
         return Instance(
@@ -402,57 +365,6 @@ def random_quadratics(rng: np.random.Generator) -> Instance:
     )
 
 
-def _rising(curve: Curve, rng: np.random.Generator) -> Curve:
-    """The curve with f' <= 0 on the far left and >= 0 on the far right, so that f and with it every F is bounded
-    below.
-    """
-    rise = float(curve.gradient(curve.x[-1:])[0] - curve.gradient(curve.x[:1])[0])
-    return Curve(curve.x, curve.h if rise >= 0 else -curve.h, float(curve.x[0]), -abs(rise) * float(rng.uniform(0, 1)))
-
-
-def random_piecewise_run(
-    rng: np.random.Generator,
-    *,
-    most_s: float = 0.9,
-    smooth: Callable[[Instance], float] | None = None,
-    bounded: bool = False,
-) -> Instance:
-    """Piecewise users with and without noise, every variant, FedAvg measured on F too; a few rounds."""
-    n = int(rng.integers(1, 4))
-    noise = None
-    if rng.random() < 0.6:
-        spread = float(np.exp(rng.normal()))
-        skew = float(rng.choice([1.0, 2.0]))
-        noise = FiniteNoise(
-            np.array([[-spread], [spread / skew]]), [Flat()], np.array([1 / (1 + skew), skew / (1 + skew)])
-        )
-    curves = (
-        [_rising(c, rng) for c in random_piecewise(rng, n_users=n).curves]
-        if bounded
-        else random_piecewise(rng, n_users=n).curves
-    )
-    problem = Problem.from_functions(**Piecewise(curves, noise).functions())
-    alpha = float(rng.uniform(0, 1)) / problem.constants()["L"].max()
-    m = int(rng.integers(1, n + 1)) if noise is None else 1
-    tau = int(rng.integers(1, 5)) if noise is None else int(rng.integers(1, 3))
-    kind = str(rng.choice(["exact", "first-order", "hessian-free", "fedavg", "fedavg-on-F"]))
-    alpha = 0.0 if kind == "fedavg" else alpha
-    batches = [1 if rng.random() < 0.6 else None for _ in range(3)]
-    start = np.array([float(rng.normal(scale=2))])
-
-    def with_step(beta: float) -> Instance:
-        if kind.startswith("fedavg"):
-            algorithm: PerFedAvg | FedAvg = FedAvg(beta=beta, local_steps=tau, participation=m, batch=batches[1])
-        else:
-            delta = float(10 ** rng.uniform(-2, 0)) if kind == "hessian-free" else None
-            algorithm = PerFedAvg(alpha, beta, tau, m, batches[0], batches[1], batches[2], kind, delta)
-        rounds = int(rng.integers(1, 5)) if noise is None else int(rng.integers(1, 3))
-        return Instance(problem, alpha, None, f"random piecewise users, {kind}", algorithm, rounds=rounds, w0=start)
-
-    s = float(rng.choice([0.02, 0.1, 0.3, 0.9]))
-    return with_step(min(s, most_s) / tau / (smooth or smoothness)(with_step(1.0)))
-
-
 def random_run(rng: np.random.Generator) -> Instance:
     """Half quadratic users, half piecewise ones."""
     return random_quadratics(rng) if rng.random() < 0.5 else random_piecewise_run(rng)
@@ -508,7 +420,7 @@ CLAIMS = (
         hypotheses=(
             RUN,
             ON_CURVES,
-            CONSTANTS,
+            RUN_CONSTANTS,
             EXACT_VARIANT,
             SMALL_STEP,
             step_at_most(0.1, _sharp_smoothness, "beta <= 1/(10 tau L_F)"),
@@ -541,7 +453,7 @@ CLAIMS = (
         hypotheses=(
             RUN,
             ON_CURVES,
-            CONSTANTS,
+            RUN_CONSTANTS,
             EXACT_VARIANT,
             SMALL_STEP,
             step_at_most(0.1, _lemma_smoothness, "beta <= 1/(10 tau L_F)"),
@@ -621,7 +533,7 @@ CLAIMS = (
         source="docs/theory.md, sections 9.5.4 and 9.5.5",
         tight=False,
         known_ratio=linear_reached(),
-        hypotheses=(RUN, ON_CURVES, CONSTANTS, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),
+        hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),
         sides=sides_linear,
         witness=one_quadratic,
         draw=random_bounded,
@@ -633,5 +545,3 @@ CLAIMS = (
         ),
     ),
 )
-
-__all__ = ["CLAIMS", "bracket", "needed_constant", "refuting", "steps_of"]

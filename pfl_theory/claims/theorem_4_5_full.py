@@ -1,18 +1,13 @@
-r"""Theorem 4.5 at full participation (r = 1): true as transcribed, with 2 Phi for 4 Phi, but for the constant of the
+"""Theorem 4.5 at full participation (r = 1): true as transcribed, with 2 Phi for 4 Phi, but for the constant of the
 bias term.
 
-==================  ===============================================================================================  ======================
-version, form       (1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 is at most                                           tight
-==================  ===============================================================================================  ======================
-paper               the transcribed bound with O(1) = 1 and the sharp lemmas' constants                              false: the bias term
-                                                                                                                     needs
-                                                                                                                     (1
-                                                                                                                     +
-                                                                                                                     alpha
-                                                                                                                     L)^2
-corrected           2 Phi + x sigma_F^2 + x^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, x = beta L_F      no; 4 is needed for 7.85
-corrected, M-r1     M*^2, the root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n                    as s -> 0
-==================  ===============================================================================================  ======================
+(1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 is at most:
+
+- paper: the transcribed bound with O(1) = 1 and the sharp lemmas' constants (tight: false: the bias term needs (1 +
+  alpha L)^2)
+- corrected: 2 Phi + x sigma_F^2 + x^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, x = beta L_F (tight: no;
+  4 is needed for 7.85)
+- corrected, M-r1: M*^2, the root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n (tight: as s -> 0)
 
 Proofs: docs/theory.md, section 9.5.7 (Propositions 3 and 4).
 """
@@ -25,14 +20,17 @@ import numpy as np
 
 from ..algorithms.per_fedavg import PerFedAvg
 from ..expectations.enumerated_runs import ExactRun
-from ..judging.claim import Case, Claim, Sides
+from ..judging.claim import Case, Claim, Sides, transcribed
+from ..judging.hypotheses import SMALL_STEP
 from ..judging.instance import Instance
+from ..judging.instance_one import one_quadratic, refuting
 from ..judging.on_curves import ON_CURVES
 from ..judging.on_runs import (
     BOUNDED_BELOW,
     EXACT_VARIANT,
     FULL,
     RUN,
+    RUN_CONSTANTS,
     ClosedRun,
     Reading,
     assumption_terms,
@@ -46,13 +44,15 @@ from ..judging.on_runs import (
     step_at_most,
     steps_of,
 )
+from ..judging.random_runs import random_piecewise_run
 from ..losses.noise import Bump, FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
-from ..rigour.balls import UNIT, Ball
-from ..theory.master import MOST_S, bound_r1, full_participation
-from .theorem_4_5 import CONSTANTS, SMALL_STEP, SOURCE, bracket, one_quadratic, random_piecewise_run, refuting
+from ..rigour.balls import Ball
+from ..rigour.rounding import UNIT
+from ..theory.master import MOST_S, bound_r1, bracket, full_participation
 
+SOURCE = transcribed("Theorem 4.5")
 KINK = 2.0**-10  # half width e of the kink: the ratio is (1 + alpha L)^2 (1 - e/2)^2
 BIAS_OF_LEMMA = 7.85  # of alpha^2 L^2 sigma_G^2/D: 1.961 times the square of Lemma 4.3's factor 2, rounded up
 
@@ -96,9 +96,7 @@ def absorbed(beta: float = 1e-18, tau: int = 1, rounds: int = 10**36, users: int
     x = np.array([-5.0, -4.0, -2.0, -1.0, 0.5 - KINK, 0.5 + KINK, 2.0, 3.0])
     h = np.array([0.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 0.0])
     curves = [Curve(x, h, -0.5, 0.0)] * users
-    problem = Problem.from_functions(
-        **Piecewise(curves, FiniteNoise(np.array([[-1.0], [1.0]]), [Bump(0.0, 0.375)])).functions()
-    )
+    problem = Problem.from_curves(Piecewise(curves, FiniteNoise(np.array([[-1.0], [1.0]]), [Bump(0.0, 0.375)])))
     algorithm = PerFedAvg(1.0, beta, tau, 1.0, batch_inner=1, batch_outer=1, batch_hessian=1)
     return Instance(problem, 1.0, None, "identical users, an absorbing point", algorithm, rounds=rounds, w0=np.zeros(1))
 
@@ -157,7 +155,7 @@ CLAIMS = (
         hypotheses=(
             RUN,
             ON_CURVES,
-            CONSTANTS,
+            RUN_CONSTANTS,
             EXACT_VARIANT,
             FULL,
             SMALL_STEP,
@@ -190,7 +188,7 @@ CLAIMS = (
         hypotheses=(
             RUN,
             ON_CURVES,
-            CONSTANTS,
+            RUN_CONSTANTS,
             EXACT_VARIANT,
             FULL,
             SMALL_STEP,

@@ -1,30 +1,25 @@
 """Hessians of users are close where their data are close in total variation (section 4.1).
 
-=============  =========================================================================  ==========================================
-version, form  statement                                                                  tight
-=============  =========================================================================  ==========================================
-paper          (1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2          Hessians L and -L
-sharp          ... <= (1/n) sum (TV * diameter of the Hessians that differ)^2             any two Hessians
-sharp, convex  ... <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses                        Hessians L and 0
-=============  =========================================================================  ==========================================
+- paper: (1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2 (tight: Hessians L and -L)
+- sharp: ... <= (1/n) sum (TV * diameter of the Hessians that differ)^2 (tight: any two Hessians)
+- sharp, convex: ... <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses (tight: Hessians L and 0)
 
 L bounds the Hessian at every single datum; operator norms. Proofs: docs/theory.md, section 8.3. Judged at points w.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import require
-from ..federations.federation import Federation
-from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Hypothesis, Sides
+from ..judging.hypotheses import POINTS_IN_BALL, bound, has_constants
 from ..judging.instance import Instance
+from ..judging.instances_on_data import BOUNDED, handwritten_pixels, random_users, users_on_atoms
 from ..judging.on_data import (
-    IN_BALL,
     MOST_PAIRS,
     ON_DATA,
     SOURCE,
@@ -41,8 +36,6 @@ from ..losses.logistic import Logistic
 from ..losses.loss import Loss
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from ..seeds import generator
-from .tv_gradient import BOUNDED, random_users, small_handwritten, users_on_atoms
 
 CONVEX: tuple[tuple[type[Loss], dict[str, object]], ...] = ((LogCosh, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
 MOST_DIM = 600  # d x d eigenvalues of every user
@@ -125,17 +118,6 @@ def random_convex(rng: np.random.Generator) -> Instance:
     return random_users(rng, kind(**keywords))
 
 
-@functools.cache
-def handwritten() -> Instance:
-    """Softmax regression on the digits as 7 x 7 means of 4 x 4 pixels: Hessians of d = 490."""
-    fed = small_handwritten()
-    blocks = fed.x.reshape(len(fed.x), 7, 4, 7, 4).mean((2, 4)).reshape(len(fed.x), 49) * fed.scale
-    small = Federation(blocks, fed.y, fed.weights, fed.offsets, law=fed.law, name=f"{fed.name}, 7 x 7 pixels")
-    problem = Problem(Softmax(10), small)
-    points = 0.1 * np.cumsum(generator(13, "points").normal(size=(2, problem.dim)), axis=0)
-    return Instance(problem, 0.0, points, f"softmax on {small.name}, 2 points")
-
-
 def _concave() -> Instance:
     return Instance(paper_witness().problem, 0.0, np.zeros((1, 1)), "cosine: not convex")
 
@@ -145,7 +127,7 @@ def _is_convex(instance: Instance) -> str | None:
     return None if loss.convex else f"the loss must be convex: {loss.name} is not known to be."
 
 
-DATA = Case("handwritten", handwritten, "HOLDS", "digits or MNIST")
+DATA = Case("handwritten", handwritten_pixels, "HOLDS", "digits or MNIST")
 CONSTANTS = has_constants("L_datum", "rho")
 
 CLAIMS = (
@@ -160,7 +142,7 @@ CLAIMS = (
         source=SOURCE,
         tight=True,
         known_ratio=1.0,
-        hypotheses=(ON_DATA, CONSTANTS, IN_BALL),
+        hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL),
         sides=paper_sides,
         witness=paper_witness,
         draw=random_instance,
@@ -178,7 +160,7 @@ CLAIMS = (
         source="docs/theory.md, section 8.3",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(ON_DATA, CONSTANTS, IN_BALL),
+        hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL),
         sides=sharp_sides,
         witness=convex_witness,
         draw=random_instance,
@@ -193,7 +175,7 @@ CLAIMS = (
         source="docs/theory.md, section 8.3",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(ON_DATA, CONSTANTS, IN_BALL, Hypothesis("the loss is convex", _is_convex)),
+        hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL, Hypothesis("the loss is convex", _is_convex)),
         sides=convex_sides,
         witness=convex_witness,
         draw=random_convex,

@@ -1,38 +1,32 @@
 """Gradients of users are close where their data are close in 1-Wasserstein distance (section 4.1).
 
-=======  ==========================================================================  ==============================================
-version  statement                                                                   tight
-=======  ==========================================================================  ==============================================
-paper    (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2           quadratics, two clusters of users
-sharp    ... <= L_Z(w)^2 min(M, P), P = (1/(2 n^2)) sum W1(p_i, p_j)^2               quadratics, any users that are moved copies
-=======  ==========================================================================  ==============================================
+- paper: (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2 (tight: quadratics, two clusters of
+  users)
+- sharp: ... <= L_Z(w)^2 min(M, P), P = (1/(2 n^2)) sum W1(p_i, p_j)^2 (tight: quadratics, any users that are moved
+  copies)
 
 L_Z is the Lipschitz constant of z -> grad l(w; z) in the metric of the data: ||x - x'||, plus kappa [y != y'] for
-classes, with the kappa that gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is judged
-on a ball, the sharp one takes L_Z at ||w||. Proofs: docs/theory.md, section 8.4. Judged at points w.
+classes, with the kappa that gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is
+judged on a ball, the sharp one takes L_Z at ||w||. Proofs: docs/theory.md, section 8.4. Judged at points w.
 """
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
-from ..federations import concept_shift_from_laws, location
 from ..federations.federation import Federation
-from ..judging.claim import Case, Claim, Hypothesis, Sides, has_constants
+from ..judging.claim import Case, Claim, Hypothesis, Sides
+from ..judging.hypotheses import POINTS_IN_BALL, has_constants
 from ..judging.instance import Instance
+from ..judging.instances_on_data import _no_radius, concept_shift_at_zero, handwritten, random_users
 from ..judging.on_data import (
     CLASSES,
-    IN_BALL,
     ON_DATA,
     SOURCE,
-    BestKappa,
-    best_kappa,
     gradient_spread,
     interval,
+    on_the_ball,
     scaled,
-    takes_labels,
     w1_pairs,
     w1_to_average,
     worst_point,
@@ -43,8 +37,8 @@ from ..losses.logistic import Logistic
 from ..losses.loss import Loss
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
+from ..problems.best_kappa import best_kappa, takes_labels
 from ..problems.problem import Problem
-from .tv_gradient import handwritten, random_users
 
 LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
     (Cosine, {}),
@@ -54,13 +48,6 @@ LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
     (Logistic, {"nonconvex": 0.3}),
     (Softmax, {"n_classes": 3}),
 )
-
-
-@functools.lru_cache(maxsize=32)
-def on_the_ball(instance: Instance) -> BestKappa:
-    """The best metric and its L_Z on the instance's ball (or everywhere)."""
-    radius, center = instance.ball or (None, None)
-    return best_kappa(instance.problem, radius=radius, center=center)
 
 
 def paper_sides(instance: Instance) -> Sides:
@@ -124,12 +111,6 @@ def sharp_witness() -> Instance:
     return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 1)), "quadratic, ten users in a row")
 
 
-def _no_radius() -> Instance:
-    fed = location(n_users=4, dim=2, size=6, heterogeneity=1.0, seed=5)
-    labelled = Federation(fed.x, (fed.x[:, 0] > 0).astype(np.int64), fed.weights, fed.offsets, name="moving features")
-    return Instance(Problem(Logistic(), labelled), 0.0, np.zeros((1, 2)), "logistic, moving features, no radius")
-
-
 def _with_radius() -> Instance:
     base = _no_radius()
     return Instance(
@@ -139,12 +120,6 @@ def _with_radius() -> Instance:
         "logistic, moving features, ||w|| <= 4",
         ball=(4.0, None),
     )
-
-
-def _concept_shift() -> Instance:
-    """D7.3 and D7.4: at w = 0 the best kappa is 2 X."""
-    fed = concept_shift_from_laws([[1.0, 0.0], [0.0, 2.0]], [[0.9, 0.2], [0.3, 0.6]])
-    return Instance(Problem(Logistic(), fed), 0.0, np.zeros((1, 2)), "concept shift at w = 0", ball=(0.0, None))
 
 
 def _has_lipschitz(instance: Instance) -> str | None:
@@ -157,12 +132,12 @@ HYPOTHESES = (
     CLASSES,
     Hypothesis("z -> grad l(w; z) is L_Z-Lipschitz", _has_lipschitz),
     has_constants("L_datum"),
-    IN_BALL,
+    POINTS_IN_BALL,
 )
 CASES = (
     Case("no-radius", _no_radius, "NOT_APPLICABLE"),
     Case("radius", _with_radius, "HOLDS"),
-    Case("concept-shift", _concept_shift, "HOLDS"),
+    Case("concept-shift", concept_shift_at_zero, "HOLDS"),
     Case("handwritten", handwritten, "HOLDS", "digits or MNIST"),
 )
 

@@ -1,33 +1,30 @@
 """Hessians of users are close where their data are close in 1-Wasserstein distance (section 4.1).
 
-=======  ====================================================================================  ====================================
-version  statement                                                                             tight
-=======  ====================================================================================  ====================================
-paper    (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2                   two users near a turning point
-sharp    the same with W1 between the features alone where the Hessian does not see the label  the same
-=======  ====================================================================================  ====================================
+- paper: (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2 (tight: two users near a turning point)
+- sharp: the same with W1 between the features alone where the Hessian does not see the label (tight: the same)
 
-rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label does
-not enter it. The average over pairs does not bound operator norms (D2.1), so there is no P here. Proofs:
+rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label
+does not enter it. The average over pairs does not bound operator norms (D2.1), so there is no P here. Proofs:
 docs/theory.md, section 8.4. Judged at points w.
 """
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from ..federations.federation import Federation
-from ..judging.claim import Case, Claim, Hypothesis, Sides, bound, has_constants
+from ..judging.claim import Case, Claim, Hypothesis, Sides
+from ..judging.hypotheses import POINTS_IN_BALL, bound, has_constants
 from ..judging.instance import Instance
+from ..judging.instances_on_data import handwritten_pixels as without_radius
+from ..judging.instances_on_data import random_users
 from ..judging.on_data import (
     CLASSES,
-    IN_BALL,
     ON_DATA,
     SOURCE,
     hessian_spread,
     interval,
+    on_the_ball,
     scaled,
     w1_to_average,
     worst_point,
@@ -39,9 +36,6 @@ from ..losses.loss import Loss
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
 from ..problems.problem import Problem
-from .tv_gradient import random_users
-from .tv_hessian import handwritten as without_radius
-from .w1_gradient import on_the_ball
 
 LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
     (Cosine, {}),
@@ -84,7 +78,6 @@ def random_instance(rng: np.random.Generator) -> Instance:
     return random_users(rng, loss, ball=loss.classifies)
 
 
-@functools.cache
 def handwritten() -> Instance:
     """Softmax regression on 7 x 7 pixels, on the ball of its points."""
     base = without_radius()
@@ -94,9 +87,9 @@ def handwritten() -> Instance:
 
 
 def _users_with_equal_features() -> Instance:
-    from .w1_gradient import _concept_shift
+    from ..judging.instances_on_data import concept_shift_at_zero
 
-    return _concept_shift()
+    return concept_shift_at_zero()
 
 
 def _finite(instance: Instance) -> str | None:
@@ -104,7 +97,7 @@ def _finite(instance: Instance) -> str | None:
     return None if found.usable else f"the metric has no best kappa: {found.reason}."
 
 
-HYPOTHESES = (ON_DATA, CLASSES, has_constants("lip_hessian_z", "L_datum", "rho"), IN_BALL)
+HYPOTHESES = (ON_DATA, CLASSES, has_constants("lip_hessian_z", "L_datum", "rho"), POINTS_IN_BALL)
 CASES = (
     Case("no-radius", without_radius, "NOT_APPLICABLE", "digits or MNIST"),
     Case("equal-features", _users_with_equal_features, "HOLDS"),

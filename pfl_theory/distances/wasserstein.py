@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import one_of, require
 from ..federations.measure import Measure
+from ..rigour.rounding import UNIT
 from . import column_generation
-from .costs import STORED, UNIT, Costs, euclidean
+from .costs import STORED, Costs, euclidean
 from .metrics import checked_matrix, distances_by, real_matrix
 from .solvers import SolverError, solve_certified
 from .support import Pair, pair, whole_pixels
@@ -86,8 +87,8 @@ class W1:
     Attributes
     ----------
     lower, upper : float
-        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. Both are 0
-        for p = q.
+        ``lower <= W1(p, q) <= upper``: the potential from below, the plan from above, rounding allowed for. For
+        p = q `lower` is 0 and `upper` at most the rounding of the weights.
     tv : float
         Total variation distance on the same points: the share of mass that has to move.
     method : str
@@ -178,7 +179,9 @@ def wasserstein(
     Examples
     --------
     >>> from pfl_theory import Measure
-    >>> found = wasserstein(Measure([0.0, 1.0, 3.0, 7.0], weights=[0.4, 0.3, 0.2, 0.1]), Measure([0.0, 1.0, 3.0, 7.0], weights=[0.1, 0.2, 0.3, 0.4]))
+    >>> points = [0.0, 1.0, 3.0, 7.0]
+    >>> p, q = Measure(points, weights=[0.4, 0.3, 0.2, 0.1]), Measure(points, weights=[0.1, 0.2, 0.3, 0.4])
+    >>> found = wasserstein(p, q)
     >>> round(found.upper, 12), found.gap < 1e-14, round(found.tv, 12)
     (2.3, True, 0.4)
     """

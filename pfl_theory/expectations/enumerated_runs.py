@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import Algorithm, participants
 from ..algorithms.baselines import FedAvg
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import require
-from ..judging.on_curves import gradient_error, hessian_error
 from ..losses.noise import FiniteNoise, Flat
-from ..losses.piecewise import Curve, Piecewise
+from ..losses.piecewise import Curve
+from ..problems.curves import gradient_error, hessian_error
 from ..problems.problem import Problem
-from ..rigour.balls import UNIT, Ball
+from ..rigour.balls import Ball
+from ..rigour.rounding import UNIT
 
 MOST_POINTS = 4_000_000  # ends of one round
 BLOCK = 2**16  # outcomes looked at together
@@ -110,7 +111,7 @@ def direction_of(algorithm: Algorithm, noise: FiniteNoise | None) -> _Direction:
         return _Direction("plain", 0.0, 1.0, NOTHING, law(algorithm.batch), NOTHING)
     assert isinstance(algorithm, PerFedAvg)
     laws = law(algorithm.batch_inner), law(algorithm.batch_outer), law(algorithm.batch_hessian)
-    return _Direction(algorithm.variant, algorithm.alpha, float(algorithm.delta or DEFAULT_DELTA), *laws)
+    return _Direction(algorithm.variant, algorithm.alpha, algorithm.difference_step, *laws)
 
 
 def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: int, w0: float) -> ExactRun:
@@ -132,8 +133,7 @@ def enumerate_run(problem: Problem, algorithm: Algorithm, alpha: float, rounds: 
     InputError
         Too much to enumerate.
     """
-    family = problem.oracle.origin  # type: ignore[union-attr]
-    assert isinstance(family, Piecewise)
+    family = problem.family
     curves, direction = family.curves, direction_of(algorithm, family.noise)
     n, beta, tau = len(curves), float(algorithm.beta), int(algorithm.local_steps)  # type: ignore[attr-defined]
     m = participants(algorithm.participation, n)  # type: ignore[attr-defined]

@@ -69,9 +69,9 @@ def normals(key, round_, step, who, z):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def quadratic_runs(
+def quadratic_runs(  # type: ignore[no-untyped-def]
     curvature, centre, noise, meta, plan, count, rounds, every, start, user_key, noise_key, first, last, sums, final
-):  # type: ignore[no-untyped-def]
+):
     """Runs first .. last in blocks of SIDE. `meta` holds the slope and offset of F'; `sums[r]` gains F'(w)^2 and its
     square at record r.
     """
@@ -172,7 +172,8 @@ def quadratic_monte_carlo(
     Examples
     --------
     >>> import pfl_theory as pfl
-    >>> found = quadratic_monte_carlo(pfl.FedAvg(beta=0.5), [1.0, 1.0], [-1.0, 1.0], runs=100, rounds=40, noise=(0.0, 0.1, 0.0))
+    >>> users, noise = ([1.0, 1.0], [-1.0, 1.0]), (0.0, 0.1, 0.0)
+    >>> found = quadratic_monte_carlo(pfl.FedAvg(beta=0.5), *users, runs=100, rounds=40, noise=noise)
     >>> bool(abs(found.gradient_norm2[-1] - 0.5 * 0.01 / 2 / 1.5) < 5 * found.standard_error[-1])
     True
     """
@@ -188,7 +189,7 @@ def quadratic_monte_carlo(
         require(isinstance(value, (int, np.integer)) and value >= 1, f"{name} = {value!r}; must be an integer >= 1")
     n = len(a)
     if isinstance(algorithm, FedAvg):
-        from ..algorithms.algorithm import plain_plan
+        from ..algorithms.local_steps import plain_plan
 
         alpha, plan = 0.0, plain_plan(algorithm.beta, algorithm.local_steps, None, True)
     else:

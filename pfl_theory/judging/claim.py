@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, require
+from ..errors import InputError
 from ..rigour.interval import Interval
 from .instance import Instance
 
 OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
-VERSIONS = ("paper", "sharp", "corrected")
+PAPER = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4"
+
+
+def transcribed(place: str) -> str:
+    """Source of a statement of the paper, as transcribed."""
+    return f"{PAPER}, {place}, as transcribed"
 
 
 @dataclass(frozen=True)
@@ -246,50 +251,3 @@ def compare(lhs: Interval, rhs: Interval) -> tuple[str, str, bool]:
         f"the sides overlap: [{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}].",
         False,
     )
-
-
-def bound(instance: Instance, name: str) -> float:
-    """A constant for a right side or a hypothesis: exact or proved from above, else an error."""
-    found: Mapping[str, Any] = instance.constants
-    require(
-        name in found,
-        f"instance {instance.name!r}: its problem states no constant {name}; give constants= to from_functions",
-    )
-    return float(found[name].bound(name))
-
-
-def has_constants(*names: str) -> Hypothesis:
-    """The assumptions that give these constants."""
-
-    def check(instance: Instance) -> str | None:
-        for name in names:
-            constant = instance.constants.get(name)
-            if constant is None:
-                return f"{name} is not stated for this problem."
-            if not constant.usable:
-                return f"{name} has no value a bound may use ({constant.how}): {constant.reason}."
-        return None
-
-    return Hypothesis(f"{', '.join(names)} finite", check)
-
-
-def inside_ball(instance: Instance) -> str | None:
-    """Where the assumptions are read on a ball: every point, and every user's adapted point, must lie in it."""
-    if instance.ball is None or instance.points is None:
-        return None
-    radius, center = instance.ball
-    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
-    for w in instance.points:
-        reached = np.vstack([w[None], instance.problem.adapted(w, instance.alpha)])
-        farthest = float(np.linalg.norm(reached - middle, axis=1).max())
-        if farthest > radius:
-            return f"a point or what it adapts to lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
-    return None
-
-
-def alpha_at_most_one_over_curvature(instance: Instance) -> str | None:
-    """alpha <= 1/L, checked with the exact value or upper bound of L."""
-    product = instance.alpha * bound(instance, "L")
-    if product <= 1 + 8 * 2.0**-53:
-        return None
-    return f"alpha must be at most 1/L: alpha = {instance.alpha:.6g} is {product:.6g} times 1/L."

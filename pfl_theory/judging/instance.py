@@ -9,16 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import losses
+from .. import algorithms, losses
 from ..algorithms.algorithm import Algorithm, as_dict
-from ..algorithms.baselines import FedAvg
-from ..algorithms.per_fedavg import PerFedAvg
 from ..constants import Constant
+from ..discovery import class_named, name_of
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses.noise import FiniteNoise
@@ -26,7 +26,6 @@ from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..sweeps.files import canonical_json, write_text
 
-ALGORITHMS: dict[str, Any] = {"PerFedAvg": PerFedAvg, "FedAvg": FedAvg}  # those that statements are about
 INLINE_NUMBERS = 20_000  # a federation larger than this goes to an npz beside the instance
 
 
@@ -113,17 +112,17 @@ class Instance:
         written.
         """
         target = Path(path)
-        oracle = self.problem.oracle
-        if isinstance(getattr(oracle, "origin", None), Piecewise):
-            origin = oracle.origin  # type: ignore[union-attr]
-            curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in origin.curves]
+        if self.problem.kind == "curves":
+            family = self.problem.family
+            curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in family.curves]
             problem: dict[str, Any] = {
                 "piecewise": curves,
-                "noise": None if origin.noise is None else origin.noise.as_data(),
+                "noise": None if family.noise is None else family.noise.as_data(),
             }
-        elif hasattr(oracle, "fed"):
+        elif self.problem.kind == "rows":
             loss, fed = self.problem.loss, self.problem.federation
-            problem = {"loss": {"name": loss.name, **{f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}}}  # type: ignore[arg-type]
+            given = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}  # type: ignore[arg-type]
+            problem = {"loss": {"name": name_of(type(loss)), **given}}
             if fed.x.size <= INLINE_NUMBERS:
                 problem["federation"] = {
                     "x": fed.x * fed.scale,
@@ -174,15 +173,12 @@ class Instance:
             if "piecewise" in given:
                 noise = FiniteNoise.from_data(given["noise"]) if given.get("noise") else None
                 family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]], noise)
-                problem = Problem.from_functions(**family.functions())
+                problem = Problem.from_curves(family)
             else:
                 keywords = dict(given["loss"])
                 name = keywords.pop("name")
-                require(
-                    name in losses.__all__ and name != "Loss",
-                    f"{target}: loss {name!r} is unknown; choose one of {', '.join(losses.__all__[1:])}",
-                )
-                problem = Problem(getattr(losses, name)(**keywords), _federation(given["federation"], target.parent))
+                loss = _known(name, losses.Loss, losses, "loss", target)
+                problem = Problem(loss(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
             points, w0 = (None if data.get(name) is None else np.array(data[name]) for name in ("points", "w0"))
             run = {
@@ -206,8 +202,17 @@ def _algorithm(given: Any, path: Path) -> Algorithm | None:
         return None
     keywords = dict(given)
     name = keywords.pop("algorithm")
-    require(name in ALGORITHMS, f"{path}: algorithm {name!r}; choose one of {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name](**keywords)
+    return _known(name, Algorithm, algorithms, "algorithm", path)(**keywords)  # type: ignore[no-any-return]
+
+
+def _known(name: Any, base: type, package: ModuleType, what: str, path: Path) -> Any:
+    """The class of this name, from this package or defined elsewhere in this process."""
+    found: type | None = class_named(str(name), base)
+    if found is None:
+        kinds = (kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, base))
+        known = ", ".join(sorted(kind.__name__ for kind in kinds if kind is not base))
+        raise InputError(f"{path}: {what} {name!r} is unknown; choose one of {known}, or import its module first")
+    return found
 
 
 def _federation(given: Any, folder: Path) -> Federation:

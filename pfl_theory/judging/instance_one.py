@@ -18,6 +18,7 @@ from ..errors import require
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..rigour.balls import Ball
+from . import instance_one
 from .instance import Instance
 
 
@@ -36,7 +37,7 @@ def users(c: Sequence[float] = (-1.0, 1.0), L: float = 1.0, R: float = 2.0, a: f
         f"instance I: c = {list(c)}; needs sum 0 and |c_i| <= R = {R:g}",
     )
     x, h = np.array([-R - a, -R, R, R + a]), np.array([0.0, L, L, 0.0])
-    return Problem.from_functions(**Piecewise([Curve(x, h, 0.0, -L * v) for v in c]).functions())
+    return Problem.from_curves(Piecewise([Curve(x, h, 0.0, -L * v) for v in c]))
 
 
 def instance(
@@ -103,3 +104,33 @@ def closed_form(
         start = Decimal(w0) ** 2 * geo + S * (1 - geo)
         X2, M2 = lam**2 * start, lam**2 * (start * a2 + V * (1 - 2 * a1 + a2))
         return ClosedForm(*(Ball.relative(float(v), 2.0**-52) for v in (X2, M2)))
+
+
+def refuting(
+    tau: int,
+    *,
+    lemma: bool = False,
+    rounds: int = 10**12,
+    participation: int = 1,
+    w0: float = 0.0,
+    runs: int | None = None,
+) -> Instance:
+    """Instance I at beta = 1/(10 tau^2 L_F), started at the minimiser: the first term of the bound is 0."""
+    beta = 1.0 / (10 * tau**2 * (4 if lemma else 1))
+    return instance_one.instance(tau=tau, rounds=rounds, beta=beta, participation=participation, w0=w0, runs=runs)
+
+
+S, TAU = 1e-3, 64  # where single terms are judged: s = beta tau L_F
+
+
+def one_quadratic(s: float = S, tau: int = TAU) -> Instance:
+    """One user, curvature 1 wherever the run comes, w_0 = 1, K = 50/s: only the first term."""
+    return instance_one.instance(
+        tau=tau,
+        rounds=round(50 / s),
+        beta=s / tau,
+        c=(0.0,),
+        participation=1,
+        w0=1.0,
+        name=f"one quadratic user, s = {s:g}",
+    )

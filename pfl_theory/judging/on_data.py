@@ -4,92 +4,32 @@ by point, the best kappa.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ..constants import Constant
 from ..distances.between_users import UserDistances, all_pairs, shared, to_average
 from ..distances.costs import euclidean
 from ..errors import InputError, require
 from ..federations.federation import Federation
+from ..memory import remembered
+from ..problems.best_kappa import BestKappa, best_kappa, takes_labels
 from ..problems.problem import Problem
-from ..rigour.interval import UNIT, Interval
-from .claim import Hypothesis, Sides, bound
+from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
+from .claim import Hypothesis, Sides, transcribed
+from .hypotheses import bound
 from .instance import Instance
 
-SOURCE = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, section 4.1, as transcribed"
+SOURCE = transcribed("section 4.1")
 MOST_NUMBERS = 2**26  # gradients of all distinct points at once
 MOST_PAIRS = 20_000  # of Hessians, whose differences need an eigenvalue each
 SIGN = 1e-14  # mass differences below this are rounding; what they could hide is added to the right side
 
 
-def takes_labels(problem: Problem) -> bool:
-    """Whether the loss reads y."""
-    return len(problem.loss.targets(problem.federation, np.dtype(np.float64))) == len(problem.federation.x)
-
-
 # --- kappa ---
-
-
-class BestKappa(NamedTuple):
-    """The price of a label that gives the best L_Z W1, and the Lipschitz constants behind it."""
-
-    kappa: float | None
-    lip: Constant
-    features: float
-    label: float
-
-
-def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLike | None = None) -> BestKappa:
-    """kappa* = J / L_x: the metric ||x - x'|| + kappa [y != y'] for which L_Z W1 is smallest [D6.2].
-
-    L_x bounds the gradient's change with the features, J with the label; L_Z = max(L_x, J / kappa). W1 is concave and
-    nondecreasing in kappa, so L_Z W1 falls up to kappa* and rises beyond.
-
-    Parameters
-    ----------
-    problem : Problem
-        From a loss and a federation.
-    radius, center : float and (d,), optional
-        Ball of w.
-
-    Returns
-    -------
-    BestKappa
-        ``kappa`` is None where the loss reads no labels: then the metric is ||x - x'||. ``lip`` is L_Z in that metric;
-        not usable where there is none (the reason says what to give).
-
-    Examples
-    --------
-    >>> import pfl_theory as pfl
-    >>> fed = pfl.Federation.from_arrays([[[1.0, 0.0], [0.0, 1.0]]], [[0, 1]])
-    >>> found = best_kappa(pfl.Problem(pfl.losses.Logistic(), fed), radius=0.0)
-    >>> round(found.kappa, 5), round(found.features, 5), found.label
-    (2.0, 0.5, 1.0)
-    """
-    place = {"radius": radius, "center": center}
-    if not takes_labels(problem):
-        lip = problem.constants(**place)["lip_gradient_z"]  # type: ignore[arg-type]
-        return BestKappa(None, lip, lip.max(), 0.0)
-    require(
-        problem.loss.classifies,
-        f"best_kappa: {problem.loss.name} has real targets; the metric with kappa is for classes",
-    )
-    far, near = 2.0**60, 2.0**-60  # powers of two: J comes back exactly
-    free = problem.constants(**place, metric="labelled", kappa=far)["lip_gradient_z"]  # type: ignore[arg-type]
-    if not free.usable:
-        return BestKappa(None, free, np.inf, np.inf)
-    features = free.max()
-    label = problem.constants(**place, metric="labelled", kappa=near)["lip_gradient_z"].max() * near  # type: ignore[arg-type]
-    kappa = label / features
-    return BestKappa(
-        kappa, Constant.upper(free.values, f"L_x = J / kappa at kappa = {kappa:.6g}; {free.reason}"), features, label
-    )
 
 
 # --- users on common points ---
@@ -146,9 +86,12 @@ class OnPoints:
         return np.flatnonzero(difference > SIGN), np.flatnonzero(difference < -SIGN)
 
 
-@functools.lru_cache(maxsize=8)  # several claims and versions are judged on one problem
 def on_points(problem: Problem) -> OnPoints:
-    """Merge equal points over all users."""
+    """Equal points merged over all users; kept on the problem, for several statements ask."""
+    return remembered(problem, "on points", lambda: _on_points(problem))
+
+
+def _on_points(problem: Problem) -> OnPoints:
     fed = problem.federation
     base = shared(fed, use_labels=takes_labels(problem))
     k = len(base.points)
@@ -166,16 +109,14 @@ def on_points(problem: Problem) -> OnPoints:
     return OnPoints(mass, Problem(problem.loss, atoms), _imbalance(fed), int(fed.sizes.max()))
 
 
-@functools.lru_cache(maxsize=32)
 def w1_to_average(fed: Federation, kappa: float | None) -> UserDistances:
-    """W1 of each user to the average, kept: two versions of a claim ask for the same."""
-    return to_average(fed, kappa=kappa)
+    """W1 of each user to the average, kept on the federation: two versions of a claim ask for the same."""
+    return remembered(fed, ("W1 to the average", kappa), lambda: to_average(fed, kappa=kappa))
 
 
-@functools.lru_cache(maxsize=32)
 def w1_pairs(fed: Federation, kappa: float | None) -> UserDistances:
-    """W1 of all pairs, kept."""
-    return all_pairs(fed, kappa=kappa)
+    """W1 of all pairs, kept on the federation."""
+    return remembered(fed, ("W1 of pairs", kappa), lambda: all_pairs(fed, kappa=kappa))
 
 
 # --- left sides and rounding ---
@@ -292,31 +233,24 @@ def diameter(vectors: NDArray, some: NDArray, others: NDArray) -> float:
 def _rows(instance: Instance) -> str | None:
     return (
         None
-        if hasattr(instance.problem.oracle, "fed")
+        if instance.problem.kind == "rows"
         else "the users must be distributions of data: this problem comes from functions."
     )
 
 
 def _classes(instance: Instance) -> str | None:
-    if not hasattr(instance.problem.oracle, "fed"):
+    if instance.problem.kind != "rows":
         return _rows(instance)
     if takes_labels(instance.problem) and not instance.problem.loss.classifies:
         return f"{instance.problem.loss.name} has real targets; distances here price labels by kappa [y != y']."
     return None
 
 
-def _inside(instance: Instance) -> str | None:
-    if instance.ball is None or instance.points is None:
-        return None
-    radius, center = instance.ball
-    farthest = float(np.linalg.norm(instance.points - (0 if center is None else np.asarray(center)), axis=1).max())
-    return (
-        None
-        if farthest <= radius * (1 + 4 * UNIT)
-        else f"a point lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
-    )
-
-
 ON_DATA = Hypothesis("f_i is the mean of one loss over the user's data", _rows)
 CLASSES = Hypothesis("no labels, or classes", _classes)
-IN_BALL = Hypothesis("the points lie in the ball of the constants", _inside)
+
+
+def on_the_ball(instance: Instance) -> BestKappa:
+    """The best metric and its L_Z on the instance's ball (or everywhere)."""
+    radius, center = instance.ball or (None, None)
+    return remembered(instance, "best kappa", lambda: best_kappa(instance.problem, radius=radius, center=center))

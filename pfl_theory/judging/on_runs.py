@@ -8,7 +8,6 @@ numbers; `assumption_terms` use nothing but the constants of Assumptions 1 to 5.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,22 +17,35 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
-from ..algorithms.per_fedavg import DEFAULT_DELTA, PerFedAvg
+from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import InputError, require
 from ..expectations.enumerated_runs import ExactRun, enumerate_run
 from ..expectations.long_runs import long_run
 from ..expectations.quadratics import QuadraticUsers, checked_batch_factor
 from ..losses.noise import Flat
-from ..losses.piecewise import Piecewise
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
+from ..memory import remembered
+from ..problems.curves import gradient_error
 from ..problems.problem import Problem
-from ..rigour.balls import UNIT, Ball
+from ..rigour.balls import Ball
 from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
+from ..theory.lemmas import (
+    Numbers,
+    bias_paper,
+    error_paper,
+    error_sharp,
+    smoothness_paper,
+    smoothness_sharp,
+    spread_paper,
+    spread_sharp,
+)
 from ..theory.master import Terms
-from .claim import Hypothesis, bound
+from .claim import Hypothesis
+from .hypotheses import bound, has_constants
 from .instance import Instance
-from .on_curves import gradient_error, heterogeneity
+from .on_curves import gammas
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,12 +136,12 @@ def _full(instance: Instance) -> str | None:
 
 
 RUN = Hypothesis("a run of K rounds", _is_run)
+RUN_CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")
 EXACT_VARIANT = Hypothesis("the exact direction of Algorithm 1", _is_exact_variant)
 BOUNDED_BELOW = Hypothesis("F is bounded below", _bounded_below)
 FULL = Hypothesis("r = 1", _full)
 
 
-@functools.lru_cache(maxsize=256)
 def _meta_smoothness(problem: Problem, alpha: float) -> tuple[NDArray, NDArray]:
     found = problem.meta_smoothness(alpha)
     if found is None:
@@ -146,15 +158,18 @@ def smoothness(instance: Instance) -> float:
 # --- exact expectations ---
 
 
-@functools.lru_cache(maxsize=256)
 def exact_run(instance: Instance) -> ExactRun:
-    """All expectations of the run.
+    """All expectations of the run, kept on the instance.
 
     Raises
     ------
     InputError
         Users for whom neither recursion nor enumeration is possible.
     """
+    return remembered(instance, "exact run", lambda: _exact_run(instance))
+
+
+def _exact_run(instance: Instance) -> ExactRun:
     if isinstance(instance, ClosedRun):
         assert instance.run is not None
         return instance.run
@@ -164,7 +179,7 @@ def exact_run(instance: Instance) -> ExactRun:
         return _by_recursion(
             users, instance, np.broadcast_to(np.asarray(start, dtype=np.float64), (instance.problem.dim,))
         )
-    if not isinstance(getattr(instance.problem.oracle, "origin", None), Piecewise):
+    if instance.problem.kind != "curves":
         raise InputError(
             f"instance {instance.name!r}: exact expectations of a run are for quadratic users and piecewise users "
             "of one variable"
@@ -198,9 +213,9 @@ def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
     constant; else None.
     """
     problem = instance.problem
-    if hasattr(problem.oracle, "fed"):
+    if problem.kind == "rows":
         return _from_rows(problem, instance) if isinstance(problem.loss, Quadratic) else None
-    return _from_curves(instance)
+    return _from_curves(instance) if problem.kind == "curves" else None
 
 
 def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
@@ -240,18 +255,16 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
     combination of w and c_i plus beta times noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0
     and the c_i, widened by N/lam_i, is never left, nor by more than alpha |e| by an adapted point.
     """
-    origin = getattr(instance.problem.oracle, "origin", None)
-    if not isinstance(origin, Piecewise):
-        return None
+    family = instance.problem.family
     if (
         not (isinstance(instance.algorithm, FedAvg) and instance.alpha == 0)
         and getattr(instance.algorithm, "variant", "") != "exact"
     ):
         return None
-    noise = origin.noise
+    noise = family.noise
     if noise is not None and not all(isinstance(shape, Flat) for shape in noise.shapes):
         return None
-    curves, n, alpha = origin.curves, len(origin.curves), instance.alpha
+    curves, n, alpha = family.curves, len(family.curves), instance.alpha
     w0 = 0.0 if instance.w0 is None else float(instance.w0[0])
     h = np.array([c.hessian(np.array([w0]))[0] for c in curves])
     lam = h * (1 - alpha * h) ** 2
@@ -281,20 +294,22 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
 # --- the infimum of F ---
 
 
-@functools.lru_cache(maxsize=256)
 def infimum(instance: Instance) -> Ball:
     """F* on piecewise users of one variable, enclosed; middle -infinity where F is unbounded below.
 
     Between breakpoints cells are cut in eight until F(c) - |F'(c)| h - L_F h^2/2 proves that nothing lower is left;
     beyond them F is linear.
     """
+    return remembered(instance, "infimum", lambda: _infimum(instance))
+
+
+def _infimum(instance: Instance) -> Ball:
     problem, alpha = instance.problem, instance.alpha
-    origin = getattr(problem.oracle, "origin", None)
-    if not isinstance(origin, Piecewise):
-        raise InputError(
-            f"instance {instance.name!r}: the infimum of F is computed for piecewise users of one variable"
-        )
-    curves = origin.curves
+    require(
+        problem.kind == "curves",
+        f"instance {instance.name!r}: the infimum of F is computed for piecewise users of one variable",
+    )
+    curves = problem.family.curves
 
     def at(w: NDArray) -> tuple[NDArray, NDArray]:
         value = np.mean([c.value(w - alpha * c.gradient(w)) for c in curves], axis=0)
@@ -376,9 +391,9 @@ def sharp_reading(instance: Instance) -> Reading:
     """Sharp lemmas, and bias and variance of every variant (docs/theory.md, section 9.5.5)."""
     alpha, c = instance.alpha, batch_shares(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
-    gamma_g, gamma_h = heterogeneity(instance.problem)
+    gamma_g, gamma_h = gammas(instance.problem)
     a = 1 + alpha * L
-    L_F, gamma2 = a**2 * L + alpha * rho * B, (a**2 * gamma_g + alpha * B * gamma_h) ** 2
+    L_F, gamma2 = smoothness_sharp(alpha, L, rho, B), spread_sharp(alpha, L, B, gamma_g, gamma_h)
     noisy = alpha * L * sg * math.sqrt(c.inner)
     if isinstance(instance.algorithm, FedAvg):
         return Reading(L_F, gamma2, sg**2 * c.outer, (2 * alpha * L * B) ** 2)
@@ -387,9 +402,9 @@ def sharp_reading(instance: Instance) -> Reading:
     own = sg**2 * (c.outer + (alpha * L) ** 2 * c.inner)
     if algorithm.variant == "first-order":
         return Reading(L_F, gamma2, own, (alpha * L * B + noisy) ** 2)
-    v2 = a**2 * own + alpha**2 * sh**2 * c.hessian * (B**2 + sg**2 * c.outer)
+    v2 = error_sharp(Numbers(alpha, L, B, sg, sh, *c))
     extra = (
-        alpha * rho * float(algorithm.delta or DEFAULT_DELTA) * (B**2 + sg**2 * c.outer) / 2
+        alpha * rho * algorithm.difference_step * (B**2 + sg**2 * c.outer) / 2
         if algorithm.variant == "hessian-free"
         else 0.0
     )
@@ -400,23 +415,23 @@ def lemma_reading(instance: Instance) -> Reading:
     """L_F, gamma_F^2 and sigma_F^2 of Lemmas 4.2 to 4.4, as transcribed; b^2 is the square of Lemma 4.3's bias."""
     alpha, c = instance.alpha, batch_shares(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
-    gamma_g, gamma_h = heterogeneity(instance.problem)
-    inner = sg**2 * (c.outer + (alpha * L) ** 2 * c.inner)
-    # 12 [B^2 + inner] [1 + sigma_H^2 alpha^2/(4 D'')] - 12 B^2, without the cancellation
-    sigma2 = 12 * inner + 3 * (B**2 + inner) * (sh * alpha) ** 2 * c.hessian
-    gamma2 = 3 * (B * alpha * gamma_h) ** 2 + 192 * gamma_g**2
-    return Reading(4 * L + alpha * rho * B, gamma2, sigma2, (2 * alpha * L * sg) ** 2 * c.inner)
+    gamma_g, gamma_h = gammas(instance.problem)
+    return Reading(
+        L_F=smoothness_paper(alpha, L, rho, B),
+        gamma2=spread_paper(alpha, L, B, gamma_g, gamma_h),
+        v2=error_paper(Numbers(alpha, L, B, sg, sh, *c)),
+        b2=bias_paper(alpha, L, rho, sg, c.inner) ** 2,
+    )
 
 
 def relative_error(instance: Instance) -> float:
     """Of the formulas above: constants of piecewise users are known up to their own rounding, in formulas of degree at
     most 8.
     """
-    origin = getattr(instance.problem.oracle, "origin", None)
-    assert isinstance(origin, Piecewise)
-    worst = max((3 * len(c.x) + 64) * (1 + c.variation / c.steepest) if c.steepest else 64.0 for c in origin.curves)
-    gamma_g, _ = heterogeneity(instance.problem)
-    spread = 4 * gradient_error(origin.curves) / gamma_g / UNIT if gamma_g else 0.0  # a difference: relative to itself
+    curves = instance.problem.family.curves
+    worst = max((3 * len(c.x) + 64) * (1 + c.variation / c.steepest) if c.steepest else 64.0 for c in curves)
+    gamma_g, _ = gammas(instance.problem)
+    spread = 4 * gradient_error(curves) / gamma_g / UNIT if gamma_g else 0.0  # a difference: relative to itself
     return (64 + 8 * worst + 8 * spread) * UNIT
 
 

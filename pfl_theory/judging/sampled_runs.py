@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 
 from ..algorithms.runner import run
 from ..errors import require
+from ..memory import remembered
 from ..rigour.interval import Interval
 from ..rigour.sampling import LEVEL, TOGETHER
 from .instance import Instance
 
 
-@functools.lru_cache(maxsize=16)
 def sampled_left_side(instance: Instance) -> Interval:
     """(1/(tau K)) sum E||grad F(wbar_{k+1,t})||^2 from `instance.runs` independent runs, seeds 0, 1, ...
 
     The interval is Student's: exact for normal averages. A run's average is one over K rounds of a mixing chain, and
     the level leaves room.
     """
+    return remembered(instance, "sampled left side", lambda: _sampled_left_side(instance))
+
+
+def _sampled_left_side(instance: Instance) -> Interval:
     from scipy.stats import t as student
 
     assert instance.runs is not None
@@ -28,14 +30,13 @@ def sampled_left_side(instance: Instance) -> Interval:
     require(
         instance.runs >= 30, f"instance {instance.name!r}: runs = {instance.runs}; Student's interval needs 30 or more"
     )
-    w0 = None if instance.w0 is None else instance.w0
     means = np.empty(instance.runs)
     for seed in range(instance.runs):
         found = run(
             instance.algorithm,
             instance.problem,
             rounds=instance.rounds,
-            w0=w0,
+            w0=instance.w0,
             seed=seed,
             record="local_gradient",
             alpha=instance.alpha,
@@ -51,4 +52,5 @@ def sampled_left_side(instance: Instance) -> Interval:
 
 def note(instance: Instance) -> str:
     """What a reader must know of a sampled side."""
-    return f"Sampled with N = {instance.runs} runs of the algorithm, level {LEVEL:.7g} each, at most {TOGETHER} judged together."
+    how = f"N = {instance.runs} runs of the algorithm, level {LEVEL:.7g} each"
+    return f"Sampled with {how}, at most {TOGETHER} judged together."

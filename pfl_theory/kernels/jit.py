@@ -149,6 +149,9 @@ def _pool(threads: int, pid: int) -> ThreadPoolExecutor:  # pid: a forked child 
 
 @functools.cache
 def _blas() -> Any:
+    # Kernels call SciPy's BLAS, which Numba loads with the first product that it compiles; the controller knows only
+    # what is loaded when it is made.
+    import scipy.linalg.cython_blas  # noqa: F401
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -26,7 +26,8 @@ def stream_key(seed: int, purpose: str) -> np.uint64:
 
     Examples
     --------
-    >>> bool(stream_key(0, "batches") == stream_key(0, "batches")), bool(stream_key(0, "batches") == stream_key(0, "users"))
+    >>> first, again, other = (stream_key(0, name) for name in ("batches", "batches", "users"))
+    >>> bool(first == again), bool(first == other)
     (True, False)
     """
     return np.uint64(

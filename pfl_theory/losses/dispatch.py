@@ -36,6 +36,11 @@ def implements(record: type, **operations: Callable[..., Any]) -> None:
         _IMPLEMENTATIONS[name, record] = function
 
 
+def implemented(operation: str, record: object) -> bool:
+    """Whether the loss behind this record has the operation."""
+    return (operation, type(record)) in _IMPLEMENTATIONS
+
+
 def _find(operation: str, loss: Any, default: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
     """The implementation for this record type; None lets numba report that there is none."""
     if not isinstance(loss, types.NamedTuple | types.NamedUniTuple):  # equal field types make a NamedUniTuple
@@ -103,6 +108,10 @@ def add_penalty_hessian(loss, w, out):  # type: ignore[no-untyped-def]
     raise NotImplementedError
 
 
+def _without_hvp(loss, user, x, y, scale, rows, coef, w, v, out):  # type: ignore[no-untyped-def]
+    raise ValueError("this loss has no Hessian-vector product")  # the problem refuses before a kernel gets here
+
+
 @overload(value)
 def _value(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-def]
     return _find("value", loss)
@@ -115,7 +124,8 @@ def _gradient(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-u
 
 @overload(hvp)
 def _hvp(loss, user, x, y, scale, rows, coef, w, v, out):  # type: ignore[no-untyped-def]
-    return _find("hvp", loss)
+    # a loss of first derivatives alone still runs under variants that ask for no Hessian
+    return _find("hvp", loss, _without_hvp)
 
 
 @overload(hessian)

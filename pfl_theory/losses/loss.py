@@ -22,11 +22,13 @@ class Loss(ABC):
 
     classifies: ClassVar[bool] = False
     canonical_link: ClassVar[bool] = False
-    """Whether l = lse-like(margins of x) - <label, margins>, so that the label enters the gradient linearly and the Hessian not at all."""
+    """Whether l = lse-like(margins of x) - <label, margins>: the label enters the gradient linearly, the Hessian not at
+    all.
+    """
     convex: ClassVar[bool] = False
     """Whether every l(.; z) is convex; False where it is not known."""
     one_margin: ClassVar[bool] = False
-    """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on the Gram matrix of the rows."""
+    """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on Gram matrices."""
 
     @property
     def name(self) -> str:
@@ -69,6 +71,10 @@ class Loss(ABC):
     def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray] | None:
         """Exact Lipschitz constant of grad F_i per user and its rounding error, where there is a closed form."""
         return None
+
+    def heterogeneity(self, fed: Federation) -> dict[str, Constant]:
+        """gamma_G and gamma_H where the loss knows them for every w; empty where it does not."""
+        return {}
 
     def poolable(self) -> bool:
         """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their

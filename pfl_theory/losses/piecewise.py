@@ -10,17 +10,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 
-from ..constants import Constant
 from ..errors import require
+from ..rigour.rounding import UNIT
 from .noise import FiniteNoise
 
-UNIT = 2.0**-53
 # roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
 OPERATIONS = 1024
 
@@ -149,9 +147,10 @@ class Curve:
         sm = (self.h[m + 1] - self.h[m]) / (self.x[m + 1] - self.x[m])
         into = polynomial.polysub(adapted, [self.x[m]])
         second = polynomial.polyadd([self.h[m]], sm * into)
+        slope_there = self._gradient[m]  # type: ignore[attr-defined]
         first: NDArray = polynomial.polyadd(
-            polynomial.polyadd([self._gradient[m]], self.h[m] * into), sm / 2 * polynomial.polymul(into, into)
-        )  # type: ignore[attr-defined]
+            polynomial.polyadd([slope_there], self.h[m] * into), sm / 2 * polynomial.polymul(into, into)
+        )
         return here, second, first, slope
 
     def meta_smoothness(self, alpha: float) -> tuple[float, float]:
@@ -199,8 +198,8 @@ class Piecewise:
     Examples
     --------
     >>> import pfl_theory as pfl
-    >>> family = pfl.Piecewise([Curve([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0])])     # Landau's extremal function: L = rho = 1, B = 1/2
-    >>> problem = pfl.Problem.from_functions(**family.functions())
+    >>> family = pfl.Piecewise([Curve([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0])])  # Landau's extremal function
+    >>> problem = pfl.Problem.from_curves(family)
     >>> [problem.constants()[name].max() for name in ("L", "rho", "B")]
     [1.0, 1.0, 0.5]
     """
@@ -210,41 +209,6 @@ class Piecewise:
 
     def __post_init__(self) -> None:
         require(len(self.curves) > 0, "Piecewise: no users; give one Curve each")
-
-    def functions(self) -> dict[str, Any]:
-        """Keywords for ``Problem.from_functions``."""
-        curves = list(self.curves)
-
-        def each(name: str, w: NDArray) -> NDArray:
-            return np.array([getattr(c, name)(w[i])[0] for i, c in enumerate(curves)])
-
-        if self.noise is None:
-            sigma_g = sigma_h = Constant.exact(np.zeros(len(curves)), "no data, no noise")
-        else:
-            sigma_g = Constant.upper(
-                np.full(len(curves), self.noise.sigma_G), "covariance of the data, largest slopes of their shapes"
-            )
-            sigma_h = Constant.upper(
-                np.full(len(curves), self.noise.sigma_H), "covariance of the data, largest curvatures of their shapes"
-            )
-        return {
-            "value": lambda w: each("value", w),
-            "gradient": lambda w: each("gradient", w)[:, None],
-            "hvp": lambda w, v: each("hessian", w)[:, None] * v,
-            "hessian": lambda w: each("hessian", w)[:, None, None],
-            "n_users": len(curves),
-            "dim": 1,
-            "constants": {
-                "B": Constant.exact([c.steepest for c in curves], "max |f'| over nodes and zeros of f''"),
-                "L": Constant.exact([c.curvature for c in curves], "max |f''| over nodes"),
-                "rho": Constant.exact([c.third for c in curves], "largest slope of f''"),
-                "sigma_G": sigma_g,
-                "sigma_H": sigma_h,
-            },
-            "noise": None if self.noise is None else self.noise.sampler(),
-            "meta_smoothness": self.meta_smoothness,
-            "origin": self,
-        }
 
     def meta_smoothness(self, alpha: float) -> tuple[NDArray, NDArray]:
         """Exact smoothness of every F_i and its rounding error."""

@@ -148,6 +148,23 @@ class Quadratic(Loss):
         error = 64 * d * np.finfo(np.float64).eps * top * (1 + alpha * top) * (1 + 3 * alpha * top)
         return np.asarray(np.abs(eigenvalues * (1 - alpha * eigenvalues) ** 2).max(1)), error
 
+    def heterogeneity(self, fed: Federation) -> dict[str, Constant]:
+        """One curvature A for all users: gamma_G^2 = (1/n) sum ||A (zbar_i - zbar)||^2, gamma_H = 0; with A_i of their
+        own gamma_G is infinite and gamma_H the root mean square of ||A_i - Abar|| [E1].
+        """
+        a = self.matrices(fed.n_users, self.dim(fed))
+        # one matrix for all, exactly: the mean of equal numbers may be off by a rounding
+        same = bool((a == a[0]).all())
+        spread = np.zeros(fed.n_users) if same else np.linalg.norm(a - a.mean(0), ord=2, axis=(1, 2))
+        gamma_h = Constant.exact(np.sqrt((spread**2).mean()), "r.m.s. of ||A_i - mean A|| [E1]")
+        if not same:
+            unknown = "users' curvatures differ: the gradient difference grows linearly in w"
+            return {"gamma_G": Constant.none(1, unknown), "gamma_H": gamma_h}
+        means = np.stack([pi @ z for z, pi, _ in (user_rows(fed, i) for i in range(fed.n_users))])
+        away = (means - means.mean(0)) @ a[0]
+        how = "r.m.s. of ||A(mean_i - mean)||, every w [E1]"
+        return {"gamma_G": Constant.exact(np.sqrt((away**2).sum(1).mean()), how), "gamma_H": gamma_h}
+
     def constants(
         self,
         fed: Federation,

@@ -7,37 +7,21 @@ import numpy as np
 from ..constants import Constant
 from ..federations.federation import Federation
 from ..losses.loss import Loss
-from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
 
 
 def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[str, Constant]:
     """gamma_G and gamma_H: exact where known in closed form, else proved upper bounds from B and L.
 
-    - One quadratic curvature A for all users: gamma_G^2 = (1/n) sum ||A (zbar_i - zbar)||^2, gamma_H = 0; with
-      user-dependent A_i gamma_G is infinite and gamma_H is the root mean square of ||A_i - Abar|| (E1).
+    - What the loss itself knows (:meth:`~pfl_theory.losses.loss.Loss.heterogeneity`).
     - A canonical link (logistic, softmax) on features all users share: gradient differences do not depend on w and
       Hessians agree (D7.1).
     - Else: the mean is the best centre, so (1/n) sum ||g_i - g||^2 <= (1/n) sum ||g_i||^2 <= (1/n) sum B_i^2; and a
       Hessian difference is at most max(L_i, mean L) in norm for convex users, L_i + mean L in general.
     """
-    if isinstance(loss, Quadratic):
-        a = loss.matrices(fed.n_users, loss.dim(fed))
-        # one matrix for all, exactly: the mean of equal numbers may be off by a rounding
-        same = bool((a == a[0]).all())
-        spread = np.zeros(fed.n_users) if same else np.linalg.norm(a - a.mean(0), ord=2, axis=(1, 2))
-        gamma_h = Constant.exact(np.sqrt((spread**2).mean()), "r.m.s. of ||A_i - mean A|| [E1]")
-        if not same:
-            return {
-                "gamma_G": Constant.none(1, "users' curvatures differ: the gradient difference grows linearly in w"),
-                "gamma_H": gamma_h,
-            }
-        means = np.stack([pi @ z for z, pi, _ in (user_rows(fed, i) for i in range(fed.n_users))])
-        away = (means - means.mean(0)) @ a[0]
-        return {
-            "gamma_G": Constant.exact(np.sqrt((away**2).sum(1).mean()), "r.m.s. of ||A(mean_i - mean)||, every w [E1]"),
-            "gamma_H": gamma_h,
-        }
+    known = loss.heterogeneity(fed)
+    if known:
+        return known
     if loss.canonical_link and shared_features(fed):
         moments = [
             np.einsum("k,kc,kj->cj", pi, one_hot(y, fed), z)

@@ -18,6 +18,8 @@ PointFunction = Callable[[NDArray], NDArray]
 class FunctionOracle:
     """f_i from callables on (n, d) points."""
 
+    kind = "functions"
+
     def __init__(
         self,
         value: PointFunction,
@@ -29,7 +31,6 @@ class FunctionOracle:
         noise: Noise | None,
         constants: Mapping[str, Constant] | None,
         meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
-        origin: Any = None,
     ) -> None:
         require(
             int(n_users) == n_users and n_users >= 1, f"from_functions: n_users = {n_users}; must be an integer >= 1"
@@ -37,12 +38,7 @@ class FunctionOracle:
         require(int(dim) == dim and dim >= 1, f"from_functions: dim = {dim}; must be an integer >= 1")
         self.n_users, self.dim, self.dtype = int(n_users), int(dim), np.dtype(np.float64)
         self._value, self._gradient, self._hvp, self._hessian = value, gradient, hvp, hessian
-        self.noise, self._constants, self._meta_smoothness, self.origin = (
-            noise,
-            dict(constants or {}),
-            meta_smoothness,
-            origin,
-        )
+        self.noise, self._constants, self._meta_smoothness = noise, dict(constants or {}), meta_smoothness
         self.exact_only = ""  # why batches cannot be drawn, where they cannot
         self.has_hvp, self.has_hessian = hvp is not None or hessian is not None, hessian is not None or hvp is not None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,11 @@ from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses.loss import Loss
+from ..losses.noise import FiniteNoise
+from ..losses.piecewise import Curve, Piecewise
+from ..memory import remembered
 from .constants import heterogeneity
+from .curves import CurveOracle
 from .functions import FunctionOracle, Noise, PointFunction
 from .rows import RowOracle
 
@@ -71,7 +75,6 @@ class Problem:
         noise: Noise | None = None,
         constants: Mapping[str, Constant] | None = None,
         meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
-        origin: Any = None,
     ) -> Problem:
         """A problem from callables on points w (n, d), row i for user i.
 
@@ -87,20 +90,42 @@ class Problem:
             What is known of the functions; claims use nothing else.
         meta_smoothness : callable alpha -> ((n,), (n,)), optional
             Exact Lipschitz constants of grad F_i and their rounding errors, where known: claims then speak for all w.
-        origin : object, optional
-            What the functions were made from, for saving an instance.
 
         Examples
         --------
         >>> import numpy as np, pfl_theory as pfl
-        >>> p = pfl.Problem.from_functions(lambda w: np.cos(w[:, 0]), lambda w: -np.sin(w), lambda w, v: -np.cos(w) * v, n_users=1, dim=1)
+        >>> value, gradient, hvp = lambda w: np.cos(w[:, 0]), lambda w: -np.sin(w), lambda w, v: -np.cos(w) * v
+        >>> p = pfl.Problem.from_functions(value, gradient, hvp, n_users=1, dim=1)
         >>> float(p.meta_gradient([0.0], alpha=1.0)[0, 0])
         -0.0
         """
         problem = cls.__new__(cls)
-        problem._oracle = FunctionOracle(
-            value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness, origin
-        )
+        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness)
+        return problem
+
+    @classmethod
+    def from_curves(cls, curves: Piecewise | Sequence[Curve], noise: FiniteNoise | None = None) -> Problem:
+        """Piecewise users of one variable, of whom everything is known: the witnesses of the lemmas.
+
+        Parameters
+        ----------
+        curves : Piecewise or sequence of Curve
+            One curve a user.
+        noise : FiniteNoise, optional
+            What the data of a user add; only where `curves` is a sequence (a Piecewise carries its own).
+
+        Examples
+        --------
+        >>> import pfl_theory as pfl
+        >>> from pfl_theory.losses.piecewise import Curve
+        >>> problem = pfl.Problem.from_curves([Curve([-1.0, 0.0, 1.0], [0.0, 1.0, 0.0])])
+        >>> problem.kind, problem.constants()["L"].max()
+        ('curves', 1.0)
+        """
+        given = isinstance(curves, Piecewise)
+        require(not (given and noise is not None), "from_curves: a Piecewise carries its own noise; give it there")
+        problem = cls.__new__(cls)
+        problem._oracle = CurveOracle(curves if isinstance(curves, Piecewise) else Piecewise(curves, noise))
         return problem
 
     # -- shape -------------------------------------------------------------------------------------------------------
@@ -116,6 +141,18 @@ class Problem:
         return self._oracle.dim
 
     @property
+    def kind(self) -> str:
+        """``"rows"`` (a loss on data), ``"curves"`` (piecewise functions of one variable) or ``"functions"``."""
+        return self._oracle.kind
+
+    @property
+    def family(self) -> Piecewise:
+        """The piecewise users and their noise, where the problem comes from curves."""
+        if not isinstance(self._oracle, CurveOracle):
+            raise InputError(f"this problem was made from {self.kind} and has no curves")
+        return self._oracle.family
+
+    @property
     def oracle(self) -> RowOracle | FunctionOracle:
         """How the functions are evaluated (for algorithms)."""
         return self._oracle
@@ -124,14 +161,14 @@ class Problem:
     def federation(self) -> Federation:
         """The federation, where the problem comes from rows."""
         if not isinstance(self._oracle, RowOracle):
-            raise InputError("this problem was made from functions and has no federation")
+            raise InputError(f"this problem was made from {self.kind} and has no federation")
         return self._oracle.fed
 
     @property
     def loss(self) -> Loss:
         """The loss, where the problem comes from rows."""
         if not isinstance(self._oracle, RowOracle):
-            raise InputError("this problem was made from functions and has no loss")
+            raise InputError(f"this problem was made from {self.kind} and has no loss")
         return self._oracle.loss
 
     def points(self, w: ArrayLike, name: str = "w") -> NDArray:
@@ -197,7 +234,7 @@ class Problem:
         """Exact Lipschitz constant of every grad F_i over the whole space and its rounding error, shapes (n,); None
         where unknown.
         """
-        return self._oracle.meta_smoothness(alpha)
+        return remembered(self, ("meta_smoothness", alpha), lambda: self._oracle.meta_smoothness(alpha))
 
     # -- heterogeneity at a point --------------------------------------------------------------------------------------
 
@@ -248,6 +285,10 @@ class Problem:
             "metric": metric,
             "kappa": kappa,
         }
+        where = None if center is None else np.asarray(center, dtype=np.float64).tobytes()
+        return dict(remembered(self, ("constants", radius, where, metric, kappa), lambda: self._constants(**keywords)))
+
+    def _constants(self, **keywords: Any) -> dict[str, Constant]:
         found = self._oracle.constants(**keywords)
         if isinstance(self._oracle, RowOracle):
             found |= heterogeneity(self._oracle.loss, self._oracle.fed, found)

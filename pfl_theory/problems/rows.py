@@ -101,8 +101,13 @@ def gram_users(x, scale, offsets, starts, first, last, out):  # type: ignore[no-
                 out[starts[i] + b * m + a] = total
 
 
+OPERATIONS = {"hvp": "Hessian-vector product", "hessian": "Hessian"}
+
+
 class RowOracle:
     """f_i(w) = sum_k weights_k l(w; z_k) over the rows of user i."""
+
+    kind = "rows"
 
     def __init__(self, loss: Loss, fed: Federation, dtype: np.dtype) -> None:
         require(dtype in (np.float64, np.float32), f"Problem: dtype = {dtype}; choose float64 or float32")
@@ -114,7 +119,12 @@ class RowOracle:
         self.scale = dtype.type(fed.scale)
         self.weights = fed.weights.astype(dtype, copy=False)
         self.work = float(self.x.size) * max(1, self.dim // fed.n_features)  # multiplications of one pass
-        self.has_hvp = self.has_hessian = True
+        self.has_hvp, self.has_hessian = (dispatch.implemented(name, self.record) for name in ("hvp", "hessian"))
+
+    def require_operation(self, operation: str, instead: str) -> None:
+        """Refuse in a sentence what the loss does not have."""
+        if not dispatch.implemented(operation, self.record):
+            raise InputError(f"{self.loss.name} has no {OPERATIONS[operation]}; {instead}")
 
     def _call(self, driver: Any, out: NDArray, *points: NDArray, work: float) -> NDArray:
         driver = driver_for(driver, self.record)
@@ -129,9 +139,11 @@ class RowOracle:
         return self._call(gradient_users, np.empty((self.n_users, self.dim), self.dtype), w, work=2 * self.work)
 
     def hvp(self, w: NDArray, v: NDArray) -> NDArray:
+        self.require_operation("hvp", "use the first-order or Hessian-free variant, or a loss that has one")
         return self._call(hvp_users, np.empty((self.n_users, self.dim), self.dtype), w, v, work=3 * self.work)
 
     def hessian(self, w: NDArray) -> NDArray:
+        self.require_operation("hessian", "use hvp, or a loss that has one")
         return self._call(
             hessian_users, np.empty((self.n_users, self.dim, self.dim), self.dtype), w, work=self.dim * self.work
         )

@@ -15,10 +15,9 @@ from ..losses.certified import certified_max
 from ..losses.logistic import SUP_D2_SIGMOID, Logistic
 from ..losses.loss import ball_center
 from ..losses.row_moments import user_rows
+from ..rigour.rounding import UNIT
 from .problem import Problem
 from .rows import RowOracle
-
-UNIT = 2.0**-53
 
 Slopes = Callable[
     [NDArray, float], tuple[float, float, float]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-UNIT = 2.0**-53
+from .rounding import UNIT
+
 TINY = 1e-300  # stands for what underflow may lose
 UP = 1.0 + 2.0**-48  # radii are sums of a few rounded nonnegative terms: this covers their own rounding
 

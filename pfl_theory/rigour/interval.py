@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import require
-
-UNIT = 2.0**-53
+from .rounding import UNIT
 
 
 @dataclass(frozen=True)

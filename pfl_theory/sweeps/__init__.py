@@ -2,6 +2,7 @@
 
 from .cells import Row, Task, make_task
 from .progress import Progress
+from .scratch import scratch
 from .sources import Sources
 from .store import Record, Store
 from .workers import Event, Failure, Outcome, n_workers, run
@@ -19,4 +20,5 @@ __all__ = [
     "make_task",
     "n_workers",
     "run",
+    "scratch",
 ]

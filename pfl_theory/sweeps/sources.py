@@ -29,6 +29,8 @@ PRESENTATION = tuple(
 )
 
 DISCOVERY = f"{LIBRARY}.discovery"  # what it imports by name is noted while a cell runs
+_GATHER = {"modules", "subclasses_in_package", "functions_named_as_files"}
+_BY_NAME = "_FOUND"  # what a package gathers under this name is followed member by member
 _LAZY_TABLES = ("_PUBLIC", "_MODULES")  # of the library's __init__: names that are resolved when first used
 _OF_EVERY_MODULE = {"__name__", "__file__", "__path__", "__doc__", "__package__", "__spec__", "__dict__"}
 GONE, EDITED = "gone", "edited while the sweep ran"
@@ -370,10 +372,21 @@ class _Search:
         module, mentions = statement.module, statement.mentions
         for mention in mentions.names:
             self.mention(module, mention)
+        if self.gathers(statement):
+            for member in self.members(module):
+                self.all_of(member)
         if mentions.anything:
             self.all_of(module.name)
         if mentions.unknown and module.name not in (LIBRARY, DISCOVERY):
             self.everything()
+
+    def gathers(self, statement: Statement) -> bool:
+        """Whether it takes all that a package's files offer, rather than one member by its name."""
+        bindings = statement.module.bindings
+        asked = [root for root, _ in statement.mentions.names]
+        aliases = [item for root in asked for item in ([root] if isinstance(root, Alias) else bindings.get(root, []))]
+        found = any(isinstance(a, Alias) and a.module == DISCOVERY and a.name in _GATHER for a in aliases)
+        return found and statement not in bindings.get(_BY_NAME, [])
 
     def mention(self, module: Module, mention: Mention) -> None:
         root, attributes = mention

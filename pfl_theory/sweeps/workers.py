@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 from ..discovery import noting
 from ..errors import DataMissingError, InputError, OutputError, require
 from .cells import Row, Task, plain_rows
+from .scratch import scratch_of
 from .sources import Sources, file_hashes, marked, sources_of
 from .store import Record, Store
 
@@ -259,7 +260,7 @@ def _compute(task: Task, folder: str, markers: str, before: dict[str, str]) -> _
     _mark(markers, f"{task.key}.started")
     begin = time.perf_counter()
     try:
-        with threadpool_limits(1), noting() as noted:
+        with threadpool_limits(1), noting() as noted, scratch_of(task, Path(folder), before) as scratch:
             rows = plain_rows(load(task.reference)(seed=task.seed, **task.parameters))
     except DataMissingError as error:
         return _Answer(
@@ -277,6 +278,7 @@ def _compute(task: Task, folder: str, markers: str, before: dict[str, str]) -> _
         Store(Path(folder)).write(task, Record(rows, seconds, sources))
     except OutputError as error:
         return _Answer(task.key, "unwritable", seconds, Failure("OutputError", _one_line(error)))
+    shutil.rmtree(scratch, ignore_errors=True)
     _mark(markers, f"{task.key}.ended")
     return _Answer(task.key, "computed", seconds)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import require
-from ..rigour.balls import UNIT, Ball
+from ..rigour.balls import Ball
+from ..rigour.rounding import UNIT
 
 MOST_S = 0.1  # s = beta tau L_F of the linear form and of Proposition 3; the master inequalities themselves need s <= 1
 
@@ -312,3 +313,12 @@ def full_participation(terms: Terms) -> Ball:
         + x * x * (tau * (tau - 1)) * terms.gamma2
         + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
     )
+
+
+def bracket(terms: Terms, bias: Ball) -> Ball:
+    """What O(1) multiplies: x (1 + x tau(tau-1)) sigma_F^2 + x gamma_F^2 (p + x tau(tau-1)) + alpha^2 L^2
+    sigma_G^2/D.
+    """
+    x, tau = terms.x, float(terms.tau)
+    inner = x * (tau * (tau - 1))
+    return x * (1.0 + inner) * terms.v2 + x * terms.gamma2 * (terms.p + inner) + bias

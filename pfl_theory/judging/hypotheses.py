@@ -1,0 +1,113 @@
+"""Hypotheses that statements of several kinds share, and the constants that a right side may use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import require
+from ..rigour.rounding import UNIT
+from .claim import Hypothesis
+from .instance import Instance
+
+
+def bound(instance: Instance, name: str) -> float:
+    """A constant for a right side or a hypothesis: exact or proved from above, else an error."""
+    found: Mapping[str, Any] = instance.constants
+    require(
+        name in found,
+        f"instance {instance.name!r}: its problem states no constant {name}; give constants= to from_functions",
+    )
+    return float(found[name].bound(name))
+
+
+def has_constants(*names: str) -> Hypothesis:
+    """The assumptions that give these constants."""
+
+    def check(instance: Instance) -> str | None:
+        for name in names:
+            constant = instance.constants.get(name)
+            if constant is None:
+                return f"{name} is not stated for this problem."
+            if not constant.usable:
+                return f"{name} has no value a bound may use ({constant.how}): {constant.reason}."
+        return None
+
+    return Hypothesis(f"{', '.join(names)} finite", check)
+
+
+def inside_ball(instance: Instance) -> str | None:
+    """Where the assumptions are read on a ball: every point, and every user's adapted point, must lie in it."""
+    if instance.ball is None or instance.points is None:
+        return None
+    radius, center = instance.ball
+    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
+    for w in instance.points:
+        reached = np.vstack([w[None], instance.problem.adapted(w, instance.alpha)])
+        farthest = float(np.linalg.norm(reached - middle, axis=1).max())
+        if farthest > radius:
+            where = f"lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}"
+            return f"a point or what it adapts to {where}."
+    return None
+
+
+def alpha_at_most_one_over_curvature(instance: Instance) -> str | None:
+    """alpha <= 1/L, checked with the exact value or upper bound of L."""
+    product = instance.alpha * bound(instance, "L")
+    if product <= 1 + 8 * 2.0**-53:
+        return None
+    return f"alpha must be at most 1/L: alpha = {instance.alpha:.6g} is {product:.6g} times 1/L."
+
+
+def roundings_of_constants(instance: Instance) -> int:
+    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section
+    "Rounding").
+    """
+    problem = instance.problem
+    if problem.kind == "curves":
+        curves = problem.family.curves
+        return max(
+            math.ceil((3 * len(c.x) + 64) * (1 + c.variation / c.steepest)) if c.steepest else 64 for c in curves
+        )
+    if problem.kind == "rows":  # eigenvalues of the smaller Gram matrix
+        m, p = int(problem.federation.sizes.max()), problem.federation.n_features
+        return 128 + (max(m, p) + 12) * min(m, p) + p
+    return 0  # constants given with functions are taken as they are
+
+
+ADAPTED_IN_BALL = Hypothesis("the points and what they adapt to lie in the ball of the assumptions", inside_ball)
+
+
+SMALL_STEP = Hypothesis("alpha <= 1/L", alpha_at_most_one_over_curvature)
+
+
+def _inside(instance: Instance) -> str | None:
+    if instance.ball is None or instance.points is None:
+        return None
+    radius, center = instance.ball
+    farthest = float(np.linalg.norm(instance.points - (0 if center is None else np.asarray(center)), axis=1).max())
+    return (
+        None
+        if farthest <= radius * (1 + 4 * UNIT)
+        else f"a point lies {farthest:.6g} from the center, outside the ball of radius {radius:.6g}."
+    )
+
+
+POINTS_IN_BALL = Hypothesis("the points lie in the ball of the constants", _inside)
+
+
+def _convex(instance: Instance) -> str | None:
+    problem = instance.problem
+    if problem.kind == "curves":
+        lowest = min(float(c.h.min()) for c in problem.family.curves)
+        return None if lowest >= 0 else f"every f_i must be convex: f'' goes down to {lowest:.6g}."
+    if problem.kind == "rows":
+        loss = problem.loss
+        return None if loss.convex else f"every f_i must be convex: {loss.name} is not known to be."
+    return "every f_i must be convex: for a problem from Python functions that is not known."
+
+
+CONVEX = Hypothesis("every f_i convex", _convex)

@@ -1,0 +1,162 @@
+"""Right sides of Corollary 4.6: its parameters, rates, least numbers of rounds, and a recipe for steps and rounds.
+
+Proofs: docs/theory.md, section 9.5.8.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..rigour.balls import Ball
+from ..rigour.rounding import UNIT
+from .master import BIAS_AT_FULL, CERTIFIED, MOST_S, Terms
+
+MARGIN = (
+    1e-9  # of X^2 in the search for the least number of rounds: far above the rounding of its formulas (below 1e-11)
+)
+
+
+def parameters(epsilon: float) -> tuple[int, int, float]:
+    """tau = ceil(eps^(-1/2)), K = ceil(eps^(-3/2)), beta = eps (powers of 1/10 that are squares come out exactly)."""
+    root = 1 / math.sqrt(epsilon)
+    whole = round(root)
+    root = whole if abs(root - whole) < 1e-9 * root else root
+    return math.ceil(root), math.ceil(root**3), epsilon
+
+
+def rate_at_full(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
+    """eps (2 Delta + L_F v^2 + L_F^2 gamma^2 (1 + sqrt(eps))) + 1.961 b^2: tau is rounded up, so eps^2 tau (tau - 1) <=
+    eps (1 + sqrt(eps)).
+    """
+    linear = 2.0 * delta + L_F * terms.v2 + L_F * L_F * terms.gamma2 * (1.0 + epsilon.sqrt())
+    return epsilon * linear + Ball.relative(BIAS_AT_FULL, UNIT) * terms.b2
+
+
+def rate_at_part(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
+    """c3 L_F p gamma^2 (sqrt(eps) + eps) + eps (c0 Delta + c1 L_F v^2/m + c2v L_F^2 v^2 eps^(1/2) + c2g L_F^2 gamma^2
+    (1 + eps^(1/2))) + c4 b^2.
+    """
+    c0, c1, c2v, c2g, c3, c4 = (Ball.relative(c, UNIT) for c in CERTIFIED[1.0, "ii"])
+    root = epsilon.sqrt()
+    square = L_F * L_F
+    linear = (
+        c0 * delta
+        + c1 * L_F * terms.v2 / terms.m
+        + c2v * square * terms.v2 * root
+        + c2g * square * terms.gamma2 * (1.0 + root)
+    )
+    return c3 * L_F * terms.p * terms.gamma2 * (root + epsilon) + epsilon * linear + c4 * terms.b2
+
+
+def average_square(u: np.ndarray, K: float, A: float, P: float) -> np.ndarray:
+    """X^2 = A geo + P (1-q)/(1+q) (1-geo) on instance I, A = 2 L Delta, P = p gamma^2, q = 1 - u the factor of a
+    round.
+    """
+    log_q = np.log1p(-u)
+    geo = np.expm1(2 * K * log_q) / (K * u * (u - 2))
+    return A * geo + P * u / (2 - u) * (1 - geo)
+
+
+def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, int]:
+    """Least K for which some factor q in [0, 1) gives X^2 <= eps: a lower and an upper end.
+
+    The upper end comes with a q that does it. Below the lower end no q does: on a cell of sigma = u/(2 - u) the first
+    term of X^2 is least at its upper end and the second at its lower end, and no sigma beyond eps/P can do it
+    (docs/theory.md, section 9.5.8).
+
+    Examples
+    --------
+    >>> low, high = least_rounds(0.01)
+    >>> low <= high, round(high * 0.01**2, 4)
+    (True, 1.005)
+    """
+    if epsilon >= A:
+        return 1, 1  # X^2 = A at K = 1
+    guess = A * P / epsilon**2
+    cells = int(min(max(40 * P / epsilon, 20_000), 400_000))  # their width is what the lower end loses
+
+    def works(K: float) -> bool:
+        scale = math.sqrt(A / (4 * P * K))
+        sigma = np.geomspace(min(0.05 * scale, 0.5), min(20 * scale, 1 - 1e-12), 801)
+        u = 2 * sigma / (1 + sigma)
+        k = int(np.argmin(average_square(u, K, A, P)))
+        fine = np.linspace(u[max(k - 1, 0)], u[min(k + 1, len(u) - 1)], 2001)
+        return bool((average_square(fine, K, A, P) <= epsilon * (1 - MARGIN)).any())
+
+    low, high = max(1, math.floor(guess / 2)), math.ceil(guess * 4)
+    while not works(high):  # guess is no guide where epsilon is large against P
+        high *= 2
+    while high - low > max(1, high * 1e-9):
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    upper = high
+
+    def fails(K: float) -> bool:
+        scale = math.sqrt(A / (4 * P * K))
+        near = np.geomspace(scale / 3, min(scale * 3, epsilon / P), cells + 1)
+        below, above = (
+            np.geomspace(1e-6 * scale, scale / 3, 20_001),
+            np.geomspace(scale * 3, max(epsilon / P, scale * 3), 2001),
+        )
+        for sigma in (near, below, above):
+            u = 2 * sigma / (1 + sigma)
+            geo = np.expm1(2 * K * np.log1p(-np.minimum(u, 1 - 1e-16))) / (K * u * (u - 2))
+            if bool((A * geo[1:] + P * sigma[:-1] * (1 - geo[:-1]) <= epsilon * (1 + MARGIN)).any()):
+                return False
+        least = (
+            2e-6 * scale / (1 + 1e-6 * scale)
+        )  # u of the smallest sigma looked at; below it geo alone is too large, for it grows as sigma falls
+        return bool(A * math.expm1(2 * K * math.log1p(-least)) / (K * least * (least - 2)) > epsilon * (1 + MARGIN))
+
+    low, top = 1, upper
+    while top - low > max(1, top * 1e-7):
+        middle = (low + top) // 2
+        low, top = (middle, top) if fails(middle) else (low, middle)
+    return low + 1, upper
+
+
+class Recipe(NamedTuple):
+    """Parameters that reach an accuracy, up to c4 b^2, by the linear form: beta = s/(tau L_F)."""
+
+    s: float
+    tau: int
+    rounds: int
+
+
+def recipe(
+    epsilon: float, *, n: int, m: int, delta: float, L_F: float = 1.0, gamma2: float = 1.0, v2: float = 1.0
+) -> Recipe:
+    """Theorem 2 with its five terms at eps/5 each.
+
+    Parameters
+    ----------
+    epsilon : float
+        Wanted (1/(tau K)) sum E||grad F||^2, besides 4.87 b^2.
+    n, m : int
+        Users, users a round.
+    delta, L_F, gamma2, v2 : float
+        F(w_0) - F*, smoothness of F, gamma_F^2 and v^2.
+
+    Notes
+    -----
+    For r < 1 and small epsilon both s and x = s/tau are of order epsilon, so tau does not grow: local steps replace the
+    averaging of noise within a batch, they do not save rounds (docs/theory.md, section 9.5.8).
+
+    Examples
+    --------
+    >>> recipe(0.01, n=50, m=10, delta=1.0).tau, recipe(1e-4, n=50, m=50, delta=1.0).tau
+    (2, 8)
+    """
+    c0, c1, c2v, c2g, c3, _ = CERTIFIED[1.0, "ii"]
+    p, share = ((n - m) / (m * (n - 1)) if n > 1 else 0.0), epsilon / 5
+    limits = [MOST_S]
+    if gamma2 > 0:
+        limits.append(math.sqrt(share / (c2g * gamma2)))
+        if p > 0:
+            limits.append(share / (c3 * p * gamma2))
+    s = min(limits)
+    x = min(m * share / (c1 * v2), share / (c2v * s * v2)) if v2 > 0 else math.inf
+    return Recipe(s, max(1, math.ceil(s / x)), max(1, math.ceil(c0 * L_F * delta / (s * share))))
