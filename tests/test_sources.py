@@ -444,14 +444,14 @@ def cheap_cells() -> dict[str, list[dict[str, object]]]:
     chosen = {
         "convergence": lambda c: c["data"] == "synthetic" and c["replicate"] == 0,
         "heterogeneity": lambda c: c.get("panel") != "images" and c.get("data", "") not in ("mnist", "digits"),
-        "lemmas": lambda c: c["block"] == 0 and c["part"] == "random" and c["version"] == "sharp",
+        "lemmas": lambda c: c["block"] == 0 and c["part"] == "random" and c["form"] == "convex",
         "theorem": lambda c: c["panel"] != "algorithm",
         "verdicts": lambda c: c["statement"] in statements,
     }
     found = {}
     for name in analyses.names():
         cells = [c for c in analyses.get(name).module.grid("quick") if chosen.get(name, lambda _: True)(c)]
-        kept = cells if name in ("convergence", "lemmas", "verdicts") else cells[:: max(1, len(cells) // 5)]
+        kept = cells if name in ("convergence", "lemmas", "verdicts") else cells[:: max(1, len(cells) // 3)]
         found[name] = [{k: short.get(k, v) for k, v in cell.items()} for cell in kept]
     return found
 
