@@ -51,7 +51,9 @@ def contents(state) -> dict:
 
 
 def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) if a[k] is not None else b[k] is None for k in a)
+    return a.keys() == b.keys() and all(
+        b[k] is None if a[k] is None else np.array_equal(a[k], b[k], equal_nan=True) for k in a
+    )
 
 
 def test_there_are_algorithms():
