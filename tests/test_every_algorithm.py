@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -94,25 +95,37 @@ def test_path_ends_at_the_state(kind):
     assert len(path) == 1 + GIVEN["local_steps"]
 
 
-@every
-def test_same_bits_for_any_number_of_threads(kind):
-    code = (
-        "import sys; sys.path.insert(0, 'tests'); import numpy as np, pfl_theory as pfl, test_every_algorithm as t\n"
-        f"algorithm = t.made(t.KINDS[{kind.__name__!r}])\n"
-        "run = pfl.run(algorithm, t.users(), rounds=5, seed=3, record=('loss', 'meta_value'))\n"
-        "print(run.w.tobytes().hex(), run.records['loss_after'].tobytes().hex())"
-    )
-    told = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PFL_THEORY_THREADS": threads},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+@pytest.fixture(scope="module")
+def by_threads() -> list[dict[str, str]]:
+    """Bits of a short run of every algorithm, in a process of one thread and in one of three."""
+    code = """if True:
+        import json, sys
+        sys.path.insert(0, "tests")
+        import pfl_theory as pfl, test_every_algorithm as t
+        told = {}
+        for name, kind in t.KINDS.items():
+            run = pfl.run(t.made(kind), t.users(), rounds=5, seed=3, record=("loss", "meta_value"))
+            told[name] = run.w.tobytes().hex() + run.records["loss_after"].tobytes().hex()
+        print(json.dumps(told))
+    """
+    return [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                env={**os.environ, "PFL_THEORY_THREADS": threads},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
         for threads in ("1", "3")
-    }
-    assert len(told) == 1
+    ]
+
+
+@every
+def test_same_bits_for_any_number_of_threads(kind, by_threads):
+    one, three = by_threads
+    assert one[kind.__name__] == three[kind.__name__]
 
 
 @every

@@ -82,6 +82,7 @@ def rows_of(package: Path, store: str) -> list:
     return outcome.rows
 
 
+@pytest.mark.slow
 def test_a_killed_cell_goes_on_with_the_same_bits(package, tmp_path):
     whole = rows_of(package, str(tmp_path / "whole"))
     assert looks(package) == 13
@@ -94,6 +95,7 @@ def test_a_killed_cell_goes_on_with_the_same_bits(package, tmp_path):
     assert not list(Path(store, ".scratch").glob("*/run.npz"))
 
 
+@pytest.mark.slow
 def test_an_edit_starts_anew(package, tmp_path):
     store = str(tmp_path / "killed")
     sweep(package, store, DIE_AT="7,9")
