@@ -92,6 +92,19 @@ def name_of(kind: type) -> str:
     return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
 
 
+def names_below(base: type) -> list[str]:
+    """What :func:`class_named` finds: names of all subclasses of `base` that are loaded.
+
+    Examples
+    --------
+    >>> from pfl_theory.losses.loss import Loss
+    >>> "Logistic" in names_below(Loss)
+    True
+    """
+    below = base.__subclasses__()
+    return sorted({*map(name_of, below), *(name for kind in below for name in names_below(kind))})
+
+
 def class_named(name: str, base: type[T]) -> type[T] | None:
     """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: no file makes one load. Its
     module is noted for :func:`noting`.
