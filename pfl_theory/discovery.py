@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
@@ -22,6 +23,9 @@ _NOTED: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("noted"
 def load(module: str) -> ModuleType:
     """Import a module by its dotted name, and note it for :func:`noting`, also where it was imported before.
 
+    What a package gathers of its own files while it is imported itself is not noted: that happens once in a process, in
+    whichever cell comes first, and a reader of syntax sees it.
+
     Examples
     --------
     >>> with noting() as noted:
@@ -30,7 +34,8 @@ def load(module: str) -> ModuleType:
     ('pfl_theory.seeds', {'pfl_theory.seeds'})
     """
     noted = _NOTED.get()
-    if noted is not None:
+    parent = getattr(sys.modules.get(module.rpartition(".")[0]), "__spec__", None)
+    if noted is not None and not getattr(parent, "_initializing", False):
         noted.add(module)
     return importlib.import_module(module)
 
@@ -87,12 +92,30 @@ def name_of(kind: type) -> str:
     return kind.__name__ if ours else f"{kind.__module__}:{kind.__qualname__}"
 
 
+def names_below(base: type) -> list[str]:
+    """What :func:`class_named` finds: names of all subclasses of `base` that are loaded.
+
+    Examples
+    --------
+    >>> from pfl_theory.losses.loss import Loss
+    >>> "Logistic" in names_below(Loss)
+    True
+    """
+    below = base.__subclasses__()
+    return sorted({*map(name_of, below), *(name for kind in below for name in names_below(kind))})
+
+
 def class_named(name: str, base: type[T]) -> type[T] | None:
-    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: no file makes one load."""
+    """The subclass of `base` that :func:`name_of` calls `name`, if its module is loaded: no file makes one load. Its
+    module is noted for :func:`noting`.
+    """
     waiting = [base]
     while waiting:
         kind = waiting.pop()
         if kind is not base and name_of(kind) == name:
+            noted = _NOTED.get()
+            if noted is not None:
+                noted.add(kind.__module__)
             return kind
         waiting += kind.__subclasses__()
     return None

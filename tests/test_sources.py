@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pfl_theory import analyses, claims, discovery
-from pfl_theory.sweeps import sources
+from pfl_theory import analyses, claims, discovery, losses
+from pfl_theory.sweeps import make_task, run, sources
 from pfl_theory.sweeps.sources import GONE, Sources, differs, sources_of
 from pfl_theory.sweeps.syntax import Module, text_of
 
@@ -336,7 +336,7 @@ def test_edits_of_the_library(tmp_path: Path) -> None:
         ("distances/wasserstein.py", "import numpy as np", "import numpy as np  # a comment", ""),
         ("distances/support.py", "import numpy as np", "import scipy as np", "distances"),
         ("claims/lemma_4_2.py", "import numpy as np", "import scipy as np", ""),
-        ("algorithms/runner.py", "import numpy as np", "import scipy as np", "convergence distances"),
+        ("federations/dirichlet.py", "import numpy as np", "import scipy as np", "distances"),
         ("federations/location.py", "import numpy as np", "import scipy as np", "convergence"),
         ("datasets/mnist.py", "import gzip", "import bz2 as gzip", "convergence distances"),
         ("discovery.py", "def noting", "def noted", ""),
@@ -483,3 +483,29 @@ def test_every_function_that_is_called_can_be_reached() -> None:
             )
             assert inside, f"{name} calls {module}, line {line}, which it cannot reach"
     assert len(seen) > 300, f"{len(seen)} functions seen in {time.perf_counter() - begin:.0f} s"
+
+
+def test_a_worker_that_computed_other_cells_records_the_same(tmp_path: Path) -> None:
+    """Real ones, in both orders: packages that gather their files do so in the first cell only."""
+    statements = ("first-order-bias", "hessian-batch-norm")
+    tasks = [
+        make_task("verdicts", "analysis.verdicts:cell", {"statement": name, "random": 2, "source": "digits"})
+        for name in statements
+    ]
+    orders = (tasks, tasks[::-1])
+    first, second = (
+        {outcome.task.key: outcome.sources for outcome in run(order, store=tmp_path / str(k), workers=1)}
+        for k, order in enumerate(orders)
+    )
+    assert first == second
+    for name, task in zip(statements, tasks, strict=True):
+        file = f"pfl_theory.claims.{name.replace('-', '_')}"
+        assert first[task.key].roots == ("analysis.verdicts:cell", file)
+        assert differs(first[task.key]) is None
+
+
+def test_a_class_found_by_its_name_is_noted() -> None:
+    with discovery.noting() as noted:
+        assert discovery.class_named("Softmax", losses.Loss) is losses.Softmax
+        assert discovery.class_named("Nothing", losses.Loss) is None
+    assert noted == {"pfl_theory.losses.softmax"}

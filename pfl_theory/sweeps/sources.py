@@ -289,7 +289,8 @@ class _Search:
         path = source_file(module.name)
         if path is None:
             return []
-        return [f"{module.name}.{file.stem}" for file in sorted(path.parent.glob("*.py")) if file.stem[0] != "_"]
+        inside = [*path.parent.glob("*.py"), *(init.parent for init in path.parent.glob("*/__init__.py"))]
+        return [f"{module.name}.{name}" for name in sorted({item.stem for item in inside}) if name[0] != "_"]
 
     # names
 
