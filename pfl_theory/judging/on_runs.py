@@ -388,7 +388,7 @@ class Reading(NamedTuple):
 
 
 def sharp_reading(instance: Instance) -> Reading:
-    """Sharp lemmas, and bias and variance of every variant (docs/theory.md, section 9.5.5)."""
+    """Sharp lemmas, and bias and variance of every variant (docs/theory/theorem-4-5.md#9-5-5)."""
     alpha, c = instance.alpha, batch_shares(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
     gamma_g, gamma_h = gammas(instance.problem)
