@@ -31,7 +31,18 @@ _PUBLIC = {
     "total_variation": "distances",
     "wasserstein": "distances",
 }
-_MODULES = ("algorithms", "claims", "datasets", "distances", "federations", "losses", "problems", "runs", "sweeps")
+_MODULES = (
+    "algorithms",
+    "claims",
+    "datasets",
+    "distances",
+    "expectations",
+    "federations",
+    "losses",
+    "problems",
+    "runs",
+    "sweeps",
+)
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

@@ -408,6 +408,204 @@ def test_a_quick_run_leaves_a_clone_as_it_was(place: Path) -> None:
     assert git("status", "--porcelain") == "", "what is committed is shown as it is"
 
 
+# --- confirming ---
+
+
+def confirm(place: Path, *names: str, **options: object) -> tuple[int, list[str], list[str]]:
+    said: list[str] = []
+    errors: list[str] = []
+    code = analyses.confirm_analyses(
+        names or ["all"], package=place.name, say=said.append, complain=errors.append, **options
+    )  # type: ignore[arg-type]
+    return code, said, errors
+
+
+def edit(place: Path, old: str, new: str) -> None:
+    path = place / "squares.py"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    sys.modules.pop(f"{place.name}.squares", None)
+
+
+def shown(place: Path) -> str:
+    """The state of the committed result: in what the command says, and on the page."""
+    _, said, _ = go(place, scale="full")
+    (line,) = (line for line in said if line.startswith("squares: "))
+    found = line.split("; ", 1)[1]
+    page = Path("figures/index.html").read_text()
+    assert computed(place) == []
+    if found.startswith("made by older sources"):
+        assert f"Made by older sources: <code>{place.name}.squares:cell</code>" in page
+    else:
+        assert found[1:] in page
+    return found
+
+
+def notes_of(name: str) -> dict[str, object]:
+    return json.loads(Path(f"figures/{name}/{name}.json").read_text())
+
+
+def test_three_states(place: Path) -> None:
+    go(place, scale="full")
+    computed(place)
+    before = contents(Path("figures/squares"))
+    assert shown(place) == "made by these sources"
+    edit(place, "noise * k**x", "k**x * noise")  # other sources, the same bits
+    assert shown(place).startswith("made by older sources: 6 of 6 cells")
+    shutil.rmtree("figures/.store")  # a fresh clone
+    assert shown(place).startswith("made by older sources: 6 of 6 cells")
+
+    code, said, errors = confirm(place, "squares", workers=2)
+    assert (code, errors) == (0, [])
+    assert len(computed(place)) == 6
+    confirmed = notes_of("squares")["confirmed"]
+    assert isinstance(confirmed, dict)
+    packages = provenance()["packages"]
+    versions = ", ".join(f"{name} {packages[name.lower()]}" for name in ("numpy", "scipy", "numba", "POT"))
+    assert said == [f"squares: confirmed, 6 of 6 cells, {confirmed['date']}, with {versions}"]
+    assert shown(place) == said[0].removeprefix("squares: ")
+    after = contents(Path("figures/squares"))
+    assert {name for name in after if after[name] != before[name]} == {"squares.json"}
+    assert not Path("figures/.store").exists() or not list(Path("figures/.store").glob("*/*.json"))
+
+    edit(place, "k**x * noise", "k**x * noise * 1")
+    assert shown(place).startswith("made by older sources"), "a confirmation counts for the sources it was made with"
+    edit(place, "k**x * noise * 1", "k**x * noise")
+    assert shown(place).startswith("confirmed, 6 of 6")
+    go(place, scale="full", force=True)
+    computed(place)
+    assert shown(place) == "made by these sources"
+    assert "confirmed" not in notes_of("squares"), "what was confirmed has been computed again"
+
+
+def test_a_difference_is_told_and_nothing_noted(place: Path) -> None:
+    go(place, scale="full")
+    edit(place, "noise * k**x", "noise * k**x * (1 + 2.0**-30 * (k == 2))")
+    before = contents(Path("figures/squares"))
+    answer = command(place, "confirm", "squares", "--workers", "1")
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 8
+    row = Path("figures/squares/squares.csv").read_text().splitlines()[18]  # k = 2, name = a, the second row
+    old = row.split(",")[3]
+    new = repr(float(old) * (1 + 2.0**-30))
+    assert (
+        f"error: squares k=2 name=a: column 'y', row 1: committed {old}, computed {new}; they differ by "
+        f"{abs(float(old) - float(new)):.3g}, relative 9.31e-10"
+    ) in lines
+    assert contents(Path("figures/squares")) == before
+    computed(place)
+    assert shown(place).startswith("made by older sources")
+
+
+def test_other_columns_and_rows_are_differences(place: Path) -> None:
+    go(place, scale="full")
+    edit(place, "for x in range(4)", "for x in range(3)")
+    code, _, errors = confirm(place, "squares")
+    assert code == 1
+    assert "column '(number of rows)', row 0: committed 4, computed 3" in errors[0]
+    assert errors[-1].startswith("error: squares: and ") is (len(errors) > 10)
+    edit(place, "for x in range(3)", "for x in range(4)")
+    edit(place, '"odd": odd', '"odd": odd, "new": "z"')
+    assert "column 'new', row 0: committed nothing, computed z" in confirm(place, "squares")[2][0]
+
+
+def test_columns_of_seconds_are_left_out_where_the_analysis_says_so(place: Path) -> None:
+    text = (place / "squares.py").read_text().replace('"odd": odd', '"odd": odd, "took": time.perf_counter()')
+    text = text.replace("import numpy as np", "import time\n    import numpy as np", 1)
+    text = text.replace('"even"]', '"took", "even"]')
+    (place / "squares.py").write_text(text)
+    assert go(place, scale="full")[0] == 0
+    assert "column 'took'" in confirm(place, "squares")[2][0]
+    edit(place, "DATA = ()", 'DATA, CLOCKS = (), ("took",)')
+    assert confirm(place, "squares")[0] == 0
+
+
+def test_a_sample_fits_the_seconds(place: Path) -> None:
+    go(place, scale="full")
+    computed(place)
+    path = Path("figures/squares/squares.json")
+    notes = json.loads(path.read_text())
+
+    def took(*seconds: float) -> None:
+        for cell, value in zip(notes["cells"], seconds, strict=True):
+            cell["seconds"] = value
+        path.write_text(json.dumps(notes))
+
+    took(50, 50, 50, 50, 50, 50)
+    assert "confirmed, 2 of 6 cells" in confirm(place, "squares", seconds=110.0)[1][0]
+    first = computed(place)
+    confirm(place, "squares", seconds=110.0)
+    assert computed(place) == first, "the sample is seeded"
+    assert any(
+        confirm(place, "squares", seconds=110.0, seed=k)[0] == 0 and computed(place) != first for k in range(1, 6)
+    )
+    took(500, 400, 600, 700, 800, 900)
+    assert "confirmed, 1 of 6 cells" in confirm(place, "squares")[1][0]
+    assert computed(place) == ["3b"], "the cheapest, where none fits"
+    took(5000, 4000, 6000, 7000, 8000, 9000)
+    code, said, _ = confirm(place, "squares")
+    assert (code, computed(place)) == (0, [])
+    assert said == ["squares: not confirmed: its cheapest cell took 67 minutes; give --seconds 4001"]
+    assert "confirmed, 1 of 6 cells" in confirm(place, "squares", seconds=4001)[1][0]
+
+
+def test_what_cannot_be_confirmed_is_named(place: Path) -> None:
+    (place / "gaps.py").write_text(
+        GAPS.replace('data == "mnist"', "False").replace('["synthetic"]', '["synthetic", "mnist"]')
+    )
+    (place / "broken.py").write_text(BROKEN)
+    assert confirm(place) == (
+        0,
+        [f"{n}: skipped: nothing is committed in figures/{n}" for n in ("broken", "gaps", "squares")],
+        [],
+    )
+    go(place, "gaps", "squares", scale="full")
+    (place / "gaps.py").write_text(GAPS)
+    sys.modules.pop(f"{place.name}.gaps")
+    code, said, _ = confirm(place, "gaps", "squares")
+    assert code == 0
+    assert said[0] == "gaps: skipped: needs mnist, put it into the folder PFL_THEORY_DATA"
+    assert said[1].startswith("squares: confirmed, 6 of 6")
+    assert "confirmed" not in notes_of("gaps")
+    (place / "gaps.py").write_text(GAPS.replace('("synthetic", "mnist")', '("synthetic",)'))
+    sys.modules.pop(f"{place.name}.gaps")
+    assert confirm(place, "gaps")[1][0].startswith("gaps: skipped: 1 of its 2 committed cells are not in its grid here")
+    table = Path("figures/squares/squares.csv")
+    table.write_text(table.read_text().replace("inf", "0.0"))
+    assert "its table is not the one that its notes describe" in confirm(place, "squares")[1][0]
+    assert "seconds -1" in refused(command(place, "confirm", "squares", "--seconds", "-1"))
+    assert "unknown analysis 'nope'" in refused(command(place, "confirm", "nope"))
+
+
+def test_a_cell_that_fails_is_not_confirmed(place: Path) -> None:
+    go(place, scale="full")
+    edit(place, "noise * k**x", "noise / (k - k)")
+    code, said, errors = confirm(place, "squares")
+    assert (code, said) == (1, [])
+    assert "ZeroDivisionError: " in errors[0]
+
+
+def test_what_earlier_versions_wrote_reads_as_older(place: Path) -> None:
+    go(place, scale="full")
+    computed(place)
+    shutil.rmtree("figures/.store")
+    path = Path("figures/squares/squares.json")
+    notes = json.loads(path.read_text())
+    for sources in ([{"pfl_theory.errors": "0123", f"{place.name}.squares:cell": "4567"}], [None], ["x"]):
+        path.write_text(json.dumps({**notes, "sources": sources}))
+        _, said, _ = go(place, scale="full")
+        assert any("made by older sources: 6 of 6" in line for line in said)
+        assert json.loads(path.read_text())["sources"] == sources
+        assert "Made by older sources" in Path("figures/index.html").read_text()
+        assert computed(place) == []
+    assert confirm(place, "squares")[0] == 0
+    computed(place)
+    assert shown(place).startswith("confirmed, 6 of 6")
+
+
 def test_provenance_has_no_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
     monkeypatch.chdir(tmp_path)

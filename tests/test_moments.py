@@ -10,17 +10,11 @@ from fractions import Fraction as Fr
 
 import numpy as np
 import pytest
+from reference.backward import backward
 
 import pfl_theory as pfl
 from pfl_theory.errors import InputError
-from pfl_theory.expectations.quadratics import (
-    QuadraticUsers,
-    backward,
-    quadratic_moments,
-    quadratic_users,
-    recursion,
-    stationary,
-)
+from pfl_theory.expectations.quadratics import QuadraticUsers, quadratic_moments, quadratic_users, recursion, stationary
 
 
 def fractions(values, shape):

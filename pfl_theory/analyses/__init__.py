@@ -16,18 +16,19 @@ become rows with ``status = "skipped: needs ..."``, which ``plot``, ``tables`` a
 
 from __future__ import annotations
 
-from .command import SCALES, main, prepare, run_analyses
-from .committed import OLDER, Made
+from .command import main, prepare, run_analyses
+from .committed import SCALES, Made
+from .confirm import confirm_analyses
 from .module import Analysis, get, names
 from .tables import csv_text, read_table, text_of
 from .write import Report
 
 __all__ = [
-    "OLDER",
     "SCALES",
     "Analysis",
     "Made",
     "Report",
+    "confirm_analyses",
     "csv_text",
     "get",
     "main",

@@ -13,11 +13,12 @@ from typing import Any
 from ..errors import InputError, OutputError, one_of
 from ..sweeps import Outcome, Progress, Sources, Store, Task, n_workers, run
 from ..sweeps.files import write_text
-from .committed import OLDER, Made, read_committed
+from ..sweeps.state import OLDER
+from .committed import SCALES, Made, folder_of, read_committed
+from .confirm import confirm_analyses
 from .module import get, select
 from .write import write_analysis
 
-SCALES = ("quick", "full")
 SKIPPED = "skipped: "
 
 Say = Callable[[str], None]
@@ -77,9 +78,9 @@ def run_analyses(
 
     begin = time.perf_counter()
     one_of("scale", scale, SCALES)
-    number = n_workers(min(2, os.cpu_count() or 1) if workers is None else workers)
+    number = n_workers(default_workers() if workers is None else workers)
     chosen = select(wanted, package)
-    folder = Path(out) if out is not None else Path("figures/quick" if scale == "quick" else "figures")
+    folder = folder_of(scale, out)
     prepare(folder)
     store = Store(folder / ".store")
     if not (store.folder / ".gitignore").exists():
@@ -168,18 +169,45 @@ def _failures(name: str, failed: Sequence[Outcome], total: int) -> list[str]:
     return lines
 
 
+def default_workers() -> int:
+    """Two, or one where there is one processor."""
+    return min(2, os.cpu_count() or 1)
+
+
 def main(arguments: Sequence[str] | None = None, *, package: str = "analysis") -> None:
     """Command line: ``python -m analysis NAME|all [--scale quick|full] [--workers W] [--seed S] [--out DIR] [--explain]
-    [--force]``.
+    [--force]``, and ``python -m analysis confirm NAME|all [--seconds S] [--scale quick|full] [--workers W]``.
 
-    Ends the process: 0 = done (also where data are absent), 1 = a cell or a figure failed, 2 = bad input, 130 =
-    interrupted.
+    Ends the process: 0 = done (also where data are absent), 1 = a cell or a figure failed or differs, 2 = bad input,
+    130 = interrupted.
     """
+    import typer
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    confirming = given[:1] == ["confirm"]
+    program = f"python -m {package}" + (" confirm" if confirming else "")
+    app = _confirm_app(package) if confirming else _app(package)
+    try:
+        code = app(args=given[1:] if confirming else given, prog_name=program, standalone_mode=False)
+    except Exception as error:
+        if not hasattr(
+            error, "format_message"
+        ):  # what is wrong with the arguments, told in a line like any other bad input
+            raise
+        typer.echo(f"error: {' '.join(error.format_message().split())}; see {program} --help", err=True)
+        code = 2
+    sys.exit(code)
+
+
+def _app(package: str) -> Any:
     import typer
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-    @app.command(help="Compute what is not stored yet, and draw figures and tables.")
+    @app.command(
+        help="Compute what is not stored yet, and draw figures and tables. Another command, confirm, computes a sample "
+        "of committed cells again and compares them: see confirm --help."
+    )
     def analyses(
         name: list[str] = typer.Argument(help="Analyses by name, or: all"),  # noqa: B008 (typer's way)
         scale: str = typer.Option("quick", help="quick (at most 20 s each) or full"),
@@ -189,39 +217,45 @@ def main(arguments: Sequence[str] | None = None, *, package: str = "analysis") -
         explain: bool = typer.Option(False, "--explain", help="Say of every cell why it runs or does not"),
         force: bool = typer.Option(False, "--force", help="Compute everything again"),
     ) -> None:
-        def complain(line: str) -> None:
-            typer.echo(line, err=True)
+        keywords: dict[str, Any] = {"scale": scale, "workers": workers or None, "seed": seed, "out": out or None}
+        _run(run_analyses, name, **keywords, explain=explain, force=force, package=package)
 
-        try:
-            code = run_analyses(
-                name,
-                scale=scale,
-                workers=workers or None,
-                seed=seed,
-                out=out or None,
-                explain=explain,
-                force=force,
-                package=package,
-                say=typer.echo,
-                complain=complain,
-            )
-        except InputError as error:
-            complain(f"error: {error}")
-            code = 2
-        except KeyboardInterrupt:
-            complain("interrupted; finished cells are stored, run the same command again to go on")
-            code = 130
-        raise typer.Exit(code)
+    return app
+
+
+def _confirm_app(package: str) -> Any:
+    import typer
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+    @app.command(help="Compute a sample of committed cells again and compare them byte for byte.")
+    def confirm(
+        name: list[str] = typer.Argument(help="Analyses by name, or: all"),  # noqa: B008 (typer's way)
+        seconds: float = typer.Option(60.0, help="What the cells of an analysis took together when they were made"),
+        scale: str = typer.Option("full", help="quick or full"),
+        workers: str = typer.Option("", help="Number of worker processes (default: 2, or 1 on one processor)"),
+        seed: int = typer.Option(0, help="Seed of the sample"),
+        out: str = typer.Option("", help="Folder of the results (default: figures, or figures/quick)"),
+    ) -> None:
+        keywords: dict[str, Any] = {"seconds": seconds, "scale": scale, "seed": seed, "out": out or None}
+        _run(confirm_analyses, name, **keywords, workers=workers or default_workers(), package=package)
+
+    return app
+
+
+def _run(task: Callable[..., int], name: Sequence[str], **keywords: Any) -> None:
+    """Call it, tell errors in a line, and leave with its exit code."""
+    import typer
+
+    def complain(line: str) -> None:
+        typer.echo(line, err=True)
 
     try:
-        code = app(
-            args=None if arguments is None else list(arguments), prog_name=f"python -m {package}", standalone_mode=False
-        )
-    except Exception as error:
-        if not hasattr(
-            error, "format_message"
-        ):  # what is wrong with the arguments, told in a line like any other bad input
-            raise
-        typer.echo(f"error: {' '.join(error.format_message().split())}; see python -m {package} --help", err=True)
+        code = task(name, **keywords, say=typer.echo, complain=complain)
+    except InputError as error:
+        complain(f"error: {error}")
         code = 2
-    sys.exit(code)
+    except KeyboardInterrupt:
+        complain("interrupted; finished cells are stored, run the same command again to go on")
+        code = 130
+    raise typer.Exit(code)

@@ -6,14 +6,35 @@ import csv
 import hashlib
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..sweeps import Row, Sources, Task
+from ..sweeps.files import write_text
 from ..sweeps.sources import differs
 
-OLDER = "made by older sources"
+SCALES = ("quick", "full")
+
+
+def folder_of(scale: str, out: str | os.PathLike[str] | None = None) -> Path:
+    """Where results of a scale lie."""
+    return Path(out) if out is not None else Path("figures/quick" if scale == "quick" else "figures")
+
+
+def notes_of(path: Path) -> dict[str, Any]:
+    """Notes of an analysis; empty where there are none, or damaged ones."""
+    try:
+        notes = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def write_notes(path: Path, notes: dict[str, Any]) -> None:
+    """Write the notes of an analysis."""
+    write_text(path, json.dumps(notes, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 class Made(NamedTuple):

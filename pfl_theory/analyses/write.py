@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,8 @@ from typing import Any
 from ..errors import InputError, OutputError
 from ..sweeps import Row, Task
 from ..sweeps.files import write_text
-from .committed import OLDER, Made
+from ..sweeps.state import OLDER, state
+from .committed import Made, notes_of, write_notes
 from .module import Analysis
 from .tables import csv_text, read_table
 
@@ -98,12 +98,10 @@ def write_analysis(
     sets, numbers = _source_sets(made)
     digest = hashlib.sha256(text.encode()).hexdigest()
     seconds = sum(item.seconds for item in made)
-    before = _notes(folder / f"{name}.json")
-    if (
-        all(item.status in ("stored", "committed") for item in made)
-        and before.get("csv_sha256") == digest
-        and "provenance" in before
-    ):
+    before = notes_of(folder / f"{name}.json")
+    unchanged = all(item.status in ("stored", "committed") for item in made)
+    redrawn = unchanged and before.get("csv_sha256") == digest and "provenance" in before
+    if redrawn:
         origin = before["provenance"]  # a redraw does not make the numbers younger
     else:
         origin = provenance(**{**context, "data": list(module.DATA), "seconds": seconds})
@@ -132,19 +130,16 @@ def write_analysis(
         ],
         "sources": sets,
     }
-    write_text(folder / f"{name}.json", json.dumps(notes, indent=1, ensure_ascii=False, default=str) + "\n")
+    if redrawn and "confirmed" in before:
+        notes["confirmed"] = before["confirmed"]
+    write_notes(folder / f"{name}.json", notes)
+    found = state(notes)
     older = sum(item.older for item in made)
-    if older:
-        report.notes.append(f"{OLDER}: {older} of {len(made)} cells; --force computes them again")
+    if found.kind == "older":
+        report.notes.append(f"{OLDER}: {older} of {len(made)} cells; --force computes them, confirm compares a few")
+    elif context["scale"] == "full":
+        report.notes.append(found.text)
     return report
-
-
-def _notes(path: Path) -> dict[str, Any]:
-    try:
-        notes = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}
 
 
 def _remove_others(folder: Path, name: str, figures: list[str], tables: list[str], verdicts: list[Row]) -> None:
@@ -153,7 +148,7 @@ def _remove_others(folder: Path, name: str, figures: list[str], tables: list[str
         f"{stem}.csv" for stem in [name, *tables]
     }
     wanted |= {f"{name}.json"} | ({"judged.csv"} if verdicts else set())
-    before = _notes(folder / f"{name}.json")
+    before = notes_of(folder / f"{name}.json")
     known = {f"{stem}.{end}" for stem in before.get("figures", []) for end in ("pdf", "png")} | {
         f"{stem}.csv" for stem in before.get("tables", [])
     }

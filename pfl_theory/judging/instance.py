@@ -9,18 +9,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import algorithms, losses
 from ..algorithms.algorithm import Algorithm, as_dict
 from ..constants import Constant
-from ..discovery import class_named, name_of
+from ..discovery import class_named, load, name_of
 from ..errors import InputError, require
 from ..federations.federation import Federation
+from ..losses.loss import Loss
 from ..losses.noise import FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
@@ -177,7 +176,7 @@ class Instance:
             else:
                 keywords = dict(given["loss"])
                 name = keywords.pop("name")
-                loss = _known(name, losses.Loss, losses, "loss", target)
+                loss = _known(name, Loss, "loss", target)
                 problem = Problem(loss(**keywords), _federation(given["federation"], target.parent))
             ball = None if data.get("ball") is None else (data["ball"]["radius"], data["ball"]["center"])
             points, w0 = (None if data.get(name) is None else np.array(data[name]) for name in ("points", "w0"))
@@ -202,11 +201,12 @@ def _algorithm(given: Any, path: Path) -> Algorithm | None:
         return None
     keywords = dict(given)
     name = keywords.pop("algorithm")
-    return _known(name, Algorithm, algorithms, "algorithm", path)(**keywords)  # type: ignore[no-any-return]
+    return _known(name, Algorithm, "algorithm", path)(**keywords)  # type: ignore[no-any-return]
 
 
-def _known(name: Any, base: type, package: ModuleType, what: str, path: Path) -> Any:
+def _known(name: Any, base: type, what: str, path: Path) -> Any:
     """The class of this name, from this package or defined elsewhere in this process."""
+    package = load(base.__module__.rpartition(".")[0])  # by name: only who reads files depends on all there is
     found: type | None = class_named(str(name), base)
     if found is None:
         kinds = (kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, base))

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..sweeps.files import write_text
-from ..sweeps.sources import Sources, differs
+from ..sweeps.state import state
 from .templates import filled
 
 _ROWS = 20  # of a table on the page; the CSV has all
@@ -87,8 +87,11 @@ def _article(root: Path, folder: Path, notes: dict[str, Any]) -> str:
     name, scale = str(notes["analysis"]), str(notes["scale"])
     link = quote(folder.relative_to(root).as_posix())
     origin = notes.get("provenance") or {}
-    changed = [name for name in (differs(Sources.from_data(item)) for item in notes.get("sources") or []) if name]
-    parts = [_html("older", module=escape(changed[0]))] if changed else []
+    found = state(notes)
+    older = found.kind == "older"
+    parts = [
+        _html("older", module=escape(found.changed)) if older else _note(f"{found.text[0].upper()}{found.text[1:]}.")
+    ]
     parts += [_note(str(line)) for line in notes.get("skipped") or []]
     if not notes["figures"]:
         parts.append(_note("No figure: all cells were skipped, or drawing failed."))

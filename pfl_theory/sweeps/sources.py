@@ -84,6 +84,14 @@ def sources_of(roots: Iterable[str]) -> Sources:
     return Sources(names, _reach(names).digests)
 
 
+def reference_roots(reference: str) -> list[str]:
+    """Roots of a cell of which it is not known what it loads by name: whatever it could find."""
+    search = _Search((reference,))
+    search.result()
+    packages = [search.module(name) for name in search.items]
+    return [reference, *(member for package in packages if package for member in search.members(package))]
+
+
 def differs(recorded: Sources | None) -> str | None:
     """First module whose reached source is not what was recorded, or None: the answer to "made by the sources as they
     are now?".
