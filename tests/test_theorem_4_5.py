@@ -194,7 +194,7 @@ def test_two_of_ten_users():
     p = 4 / 9
     c = (-3.0, 3.0, 1.0, -1.0, 0.0, 0.0, 2.0, -2.0, 0.5, -0.5)
     c = tuple(float(v) / math.sqrt(float(np.square(c).mean())) for v in c)
-    assert float(on_runs.share(10, 2)) == pytest.approx(p, rel=1e-15)
+    assert float(on_runs.participation_factor(10, 2)) == pytest.approx(p, rel=1e-15)
     for tau, value in ((4, 1.85659274), (16, 7.30817817), (64, 29.1257074), (256, 116.398277)):
         beta = p / (10 * tau**2)
         left = float(instance_one.closed_form(tau=tau, rounds=10**15, beta=beta, c=c, participation=2).M2)

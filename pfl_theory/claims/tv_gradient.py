@@ -1,4 +1,4 @@
-"""Gradients of users are close where their data are close in total variation (section 4.1).
+"""Gradients of users are close where their data are close in total variation (the paper's section 4.1).
 
 - paper: (1/n) sum ||grad f_i - grad f||^2 <= 4 B^2 (1/n) sum TV(p_i, p)^2, B = sup ||grad l|| (tight: two opposite
   gradients of norm B)

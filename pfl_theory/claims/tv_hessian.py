@@ -1,4 +1,4 @@
-"""Hessians of users are close where their data are close in total variation (section 4.1).
+"""Hessians of users are close where their data are close in total variation (the paper's section 4.1).
 
 - paper: (1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2 (tight: Hessians L and -L)
 - sharp: ... <= (1/n) sum (TV * diameter of the Hessians that differ)^2 (tight: any two Hessians)

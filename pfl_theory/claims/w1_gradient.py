@@ -1,4 +1,4 @@
-"""Gradients of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+"""Gradients of users are close where their data are close in 1-Wasserstein distance (the paper's section 4.1).
 
 - paper: (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2 (tight: quadratics, two clusters of
   users)

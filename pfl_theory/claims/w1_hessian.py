@@ -1,4 +1,4 @@
-"""Hessians of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+"""Hessians of users are close where their data are close in 1-Wasserstein distance (the paper's section 4.1).
 
 - paper: (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2 (tight: two users near a turning point)
 - sharp: the same with W1 between the features alone where the Hessian does not see the label (tight: the same)

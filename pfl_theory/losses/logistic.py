@@ -91,7 +91,7 @@ class Logistic(Loss):
     Parameters
     ----------
     l2 : float
-        Coefficient of (1/2)||w||^2, >= 0.
+        l2 coefficient: the factor of (1/2)||w||^2, >= 0.
     nonconvex : float
         Coefficient of the bounded nonconvex term, >= 0.
 

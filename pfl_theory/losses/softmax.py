@@ -162,7 +162,7 @@ class Softmax(Loss):
     n_classes : int
         C >= 2.
     l2 : float
-        Coefficient of (1/2)||W||_F^2, >= 0.
+        l2 coefficient: the factor of (1/2)||W||_F^2, >= 0.
 
     Examples
     --------
