@@ -174,3 +174,21 @@ def test_wrapping_keeps_words_and_what_they_are():
         assert line in made.splitlines()
     with_long = f"words {'`' + 'x' * 130 + '`'} words"
     assert wrapped(with_long).splitlines() == ["words", f"`{'x' * 130}`", "words"]
+
+
+def test_files_that_rooms_name_are_there():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/`[^|]*\| (.*) \|$", text, flags=re.MULTILINE)
+    rooms = {room: text for room, text in rows if (ROOT / "pfl_theory" / room).is_dir()}
+    assert set(rooms) == {path.parent.name for path in (ROOT / "pfl_theory").glob("*/__init__.py")}
+    for room, text in rooms.items():
+        for name in re.findall(r"`(\w+\.py)`", text):
+            assert (ROOT / "pfl_theory" / room / name).exists(), f"docs/architecture.md: {room}/{name}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=named)
+def test_files_that_pages_name_are_there(page):
+    """Paths with a folder; a file that a page tells to make is named in a page's own code block."""
+    for name in re.findall(r"`([\w.]+/[\w./]*\.py)`", page.read_text(encoding="utf-8")):
+        if name != "pfl_theory/losses/pseudo_huber.py":
+            assert any((ROOT / base / name).exists() for base in ("", "pfl_theory")), f"{named(page)}: {name}"

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def like(federation: Federation, dataset: Dataset, *, size: float | None = None, seed: int = 0) -> Federation:
-    """Matching split, the test federation of a training federation: user i has the label shares of user i, on images of `dataset`.
+    """Matching split, the test federation of a training federation: user i has the label shares of user i, on images
+    of `dataset`.
 
     A user with m images gets ``round(size * m)`` of the second data set, at least one, its label shares rounded to
     whole images by largest remainders. No image serves two users.
