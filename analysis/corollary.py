@@ -10,7 +10,7 @@ TITLE = (
     "Corollary 4.6: with the corollary's parameters the rate is sqrt(eps) when some users take part, "
     "and rounds grow like 1/eps²"
 )
-DATA = ("instance I of docs/theory.md, 9.5.1",)
+DATA = ("instance I of docs/theory/theorem-4-5.md#9-5-1",)
 CHOICES = {
     "parameters": "tau = eps^(-1/2), K = eps^(-3/2), beta = eps, w_0 = 1; L = gamma = 1, Delta = 1/2 (the ratio's "
     "only units)",

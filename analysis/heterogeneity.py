@@ -73,7 +73,7 @@ def moved(s, c):
 
 
 def crossing(s):
-    """c* at which the two bounds of moved Gaussians agree: c = 2 Phi(c / s) - 1 (B = L_Z = 1) [D8.4]."""
+    """c* at which the two bounds of moved Gaussians agree: c = 2 Phi(c / s) - 1 (B = L_Z = 1) [theory 5.11]."""
     import math
 
     from scipy.optimize import brentq

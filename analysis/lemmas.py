@@ -11,7 +11,7 @@ TITLE = (
     "against alpha L"
 )
 DATA = (
-    "witnesses of docs/theory.md, sections 2 and 9",
+    "witnesses of docs/theory/smoothness.md and batches.md",
     "random piecewise users and random rows, as the claims draw them",
 )
 CHOICES = {

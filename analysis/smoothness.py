@@ -5,7 +5,7 @@ from __future__ import annotations
 from pfl_theory import plotting
 
 TITLE = "Lemma 4.2: measured smoothness of F over its bound, against kappa = rho B / L² and alpha L"
-DATA = ("extremal functions of docs/theory.md, random piecewise functions",)
+DATA = ("extremal functions of docs/theory/smoothness.md#2-3, random piecewise functions",)
 CHOICES = {
     "left side": "exact supremum of |F''| over the whole line, by polynomial pieces",
     "scale": "L = 1 and B = 1 without loss of generality (units of w and f); rho = kappa",

@@ -10,7 +10,7 @@ TITLE = (
     "Theorem 4.5: the measured average of ||grad F||² against its bounds, and the constant that the transcribed form "
     "needs as tau grows"
 )
-DATA = ("instance I of docs/theory.md, 9.5.1", "ten users of one curvature with bounded noise")
+DATA = ("instance I of docs/theory/theorem-4-5.md#9-5-1", "ten users of one curvature with bounded noise")
 CHOICES = {
     "left side": "exact expectation by recursion (enclosed), K = 10^12 rounds (100 tau at r = 1); diamonds: 60 "
     "runs of the algorithm, level 0.99994",

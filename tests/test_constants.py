@@ -1,5 +1,5 @@
 """Constants are reached: where a supremum is attained or approached, a witness comes to 0.99 of it. Numbers:
-docs/theory.md.
+docs/theory/constants.md#5.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def test_bad_constants_are_refused():
         Constant(np.ones(1), "guess", "?")
 
 
-# -- E1: quadratics ----------------------------------------------------------------------------------------------------
+# -- quadratics [theory 5.3, 5.4] --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_least_squares_in_the_data():
     reaches(np.linalg.norm(h[0] - h[1], 2) / 1e-4, constants["lip_hessian_z"])
 
 
-# -- E2: logistic
+# -- logistic [theory 5.5]
 # -------------------------------------------------------------------------------------------------------
 
 
@@ -320,7 +320,7 @@ def test_logistic_hessian_in_the_data_is_bounded_by_the_table(s, printed):
     assert constants["lip_gradient_z"].max() == max(1.0, logistic.feature_lipschitz(s))
 
 
-# -- E3: softmax
+# -- softmax [theory 5.6]
 # -----------------------------------------------------------------------------------------------------------
 
 
@@ -389,7 +389,7 @@ def test_softmax_one_datum():
     reaches(top(problem, away(30.0, np.array([0.0, 1.0]))), constants["L_datum"])
 
 
-# -- E4: log-cosh
+# -- log-cosh [theory 5.7]
 # ------------------------------------------------------------------------------------------------------------
 
 

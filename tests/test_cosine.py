@@ -1,5 +1,5 @@
 """The cosine loss: its closed-form constants against dense grids, and attained where they are said to be. Formulas:
-docs/theory.md.
+docs/theory/constants.md#5-10.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def test_two_opposite_angles_and_a_full_turn():
 
 
 def test_distances_between_users_are_attained():
-    """D1.2: a share s of users moves mass a to the angle pi/2 below w, the others to the angle above: gamma_G^2 = 4 B^2
-    M = 4 a^2 s (1 - s).
+    """[theory 8.3] A share s of users moves mass a to the angle pi/2 below w, the others to the angle above: gamma_G^2
+    = 4 B^2 M = 4 a^2 s (1 - s).
     """
     n, s, a = 10, 0.3, 0.6
     z = np.array([[0.0], [-math.pi / 2], [math.pi / 2]])  # gradients at w = 0: 0, 1, -1

@@ -381,7 +381,7 @@ def test_location_refuses(keywords):
 
 
 def test_gamma_g_witnesses():
-    """distances.md D7.3 (logistic) and D7.2 (softmax), the latter also with several features."""
+    """Concept shift [theory 8.4]: logistic and softmax, the latter also with several features."""
     witness = concept_shift_from_laws([[1, 0], [0, 2]], [[0.9, 0.2], [0.3, 0.6]])
     assert concept_shift_gamma_G(witness) == pytest.approx(0.25, rel=1e-14)
     assert concept_shift_gamma_G(

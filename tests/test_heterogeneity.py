@@ -1,5 +1,5 @@
 """gamma_G along a run, as a certified or searched supremum, from samples, and by label shift. Statements and values:
-docs/theory.md.
+docs/theory/heterogeneity.md#5-11.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_along_a_run_leaves_out_what_was_not_asked_for(rng):
         gamma_along_run(wide, np.full((1, 65), np.nan))
 
 
-# -- slope [D5.1] ------------------------------------------------------------------------------------------------------
+# -- slope [theory 5.11] -----------------------------------------------------------------------------------------------
 
 
 def test_slope_is_attained_and_half_of_it_would_be_wrong():
@@ -167,7 +167,7 @@ def test_certified_max_that_needs_too_many_cells_stays_valid(monkeypatch):
     assert 1 + 1e-9 < upper < 1.01
 
 
-# -- the supremum, certified [D5.2, D5.3, D8.3]
+# -- the supremum, certified [theory 5.11]
 # -------------------------------------------------------------------------
 
 
@@ -385,7 +385,7 @@ def test_search_refuses():
             search_gamma_G(good, **{"seed": 0, **keywords})
 
 
-# -- from samples [D9.5]
+# -- from samples [theory 5.12]
 # ------------------------------------------------------------------------------------------------
 
 
@@ -551,7 +551,7 @@ def test_debiased_refuses(rng):
             debiased_gamma_G(problem, w, level=level)
 
 
-# -- label shift [D3.3, D3.4]
+# -- label shift [theory 5.13]
 # --------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,7 @@ def of(fraction):
 
 
 def slow_growth(x, t):
-    """Definitions C2.2, all but nu in fractions."""
+    """Definitions [theory 9.5.3], all but nu in fractions."""
     P = (1 + x) ** t - 1
     N2 = [x * x * sum(((1 + x) ** (2 * i) for i in range(j)), Fr(0)) for j in range(t + 1)]
     nu = sum((of(v).sqrt() for v in N2[:t]), De(0)) / t
@@ -348,7 +348,7 @@ def test_two_proofs_at_full_participation(only, by_rounds, by_steps):
 
 # --- linear constants ---
 
-TABLE = {  # C2.4, at s = 1/10, p = m = 1
+TABLE = {  # [theory 9.5.4], at s = 1/10, p = m = 1
     (1.0, "i"): (2.030778, 1.484981, 3.195605, 1.538906, 1.336483, 3.655044),
     (1.0, "ii"): (2.454306, 2.330280, 4.196402, 2.020860, 1.936572, 4.863335),
     (0.5, "ii"): (1.695963, 1.775751, 4.699049, 2.262919, 1.437496, 5.189717),
@@ -375,7 +375,7 @@ def test_linear_constants_as_steps_vanish(statement, theta, limits):
 
 
 def slow_linear_constants(s, p, per_m, theta, statement, weights=("0.25", "0.5", "0.25")):
-    """C2.4 in Decimals with omega = sqrt(s) and eta = sqrt(s)/2, in the order of the page."""
+    """[theory 9.5.4] in Decimals with omega = sqrt(s) and eta = sqrt(s)/2, in the order of the page."""
     s, p, per_m, theta = (exact(v) for v in (s, p, per_m, theta))
     omega, eta = s.sqrt(), s.sqrt() / 2
     mu1, mu2, mu3 = map(De, weights)

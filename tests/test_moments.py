@@ -24,7 +24,7 @@ def fractions(values, shape):
 
 
 def the_example():
-    """docs/theory.md, section 9.6: three users of one variable, two a round, two local steps."""
+    """docs/theory/expectations.md#9-6: three users of one variable, two a round, two local steps."""
     n = 3
     return QuadraticUsers(
         fractions([1, Fr(1, 2), 2], (n, 1, 1)),

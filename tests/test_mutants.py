@@ -1,9 +1,9 @@
 """Ways in which public codes of Per-FedAvg differ from Algorithm 1, each made again here: the library agrees with
 Algorithm 1 and with none of them.
 
-The numbers M1 .. M27 are those of docs/theory.md. Two fixtures with three batches a step: cubics with noise (HF equals
-exact there), which go through the library's route for functions, and logistic regression on rows, which goes through
-its kernels.
+M1 .. M27 number the differences; each says below what it does. Two fixtures with three batches a step: cubics with
+noise (HF equals exact there), which go through the library's route for functions, and logistic regression on rows,
+which goes through its kernels.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def measures(rng, d, n, m):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([0.01, 0.1, 1.0, 10.0]), st.sampled_from([1, 3, 30]))
-def test_every_companion_is_a_lower_bound(seed, d, smoothing, sweeps):
+def test_every_lower_bound_is_one(seed, d, smoothing, sweeps):
     rng = np.random.default_rng(seed)
     p, q = measures(rng, d, int(rng.integers(1, 9)), int(rng.integers(1, 9)))
     exact = wasserstein(p, q).upper

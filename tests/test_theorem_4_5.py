@@ -1,4 +1,4 @@
-"""Theorem 4.5: tables of the counterexample and of what single terms reach, readings, hypotheses, the absorbing point,
+"""Theorem 4.5: tables of instance one and of what single terms reach, readings, hypotheses, the absorbing point,
 mutants and a search.
 """
 
@@ -36,7 +36,7 @@ M_I, M_II, THEOREM_2 = (claims.get("theorem-4.5", "corrected", form) for form in
 ALL_USERS = claims.get("theorem-4.5-full", "paper", "")
 
 
-# --- what single terms reach (C2.6) ---
+# --- what single terms reach [theory 9.5.3] ---
 
 REACHED = [  # instance, then lhs over the bound (i) and (ii) at s = 0.1, 0.01, 0.001
     (instance_one.one_quadratic, (0.996827, 0.999968, 1.000000), (0.818692, 0.980474, 0.998033)),
@@ -101,8 +101,8 @@ def test_opposite_curvatures_stand_still_in_fractions():
 
 
 def test_theorem_2_on_instance_one_stays_bounded():
-    """M^2 over the linear form is 0.25 to 0.26 for every tau: C2.6, last line, at the steps of C1.3, where the
-    transcribed form needs tau/2.
+    """M^2 over the linear form is 0.25 to 0.26 for every tau [theory 9.5.4], at the steps of [theory 9.5.1],
+    where the transcribed form needs tau/2.
     """
     for tau, value in ((2, 0.251162), (16, 0.255680), (256, 0.257594), (4096, 0.257723)):
         instance = instance_one.refuting(tau)
@@ -112,7 +112,7 @@ def test_theorem_2_on_instance_one_stays_bounded():
         )
 
 
-# --- the counterexample (C1) ---
+# --- instance one [theory 9.5.1] ---
 
 
 def by_steps(*, tau, K, beta, V=1):
@@ -194,7 +194,7 @@ def test_two_of_ten_users():
     p = 4 / 9
     c = (-3.0, 3.0, 1.0, -1.0, 0.0, 0.0, 2.0, -2.0, 0.5, -0.5)
     c = tuple(float(v) / math.sqrt(float(np.square(c).mean())) for v in c)
-    assert float(on_runs.share(10, 2)) == pytest.approx(p, rel=1e-15)
+    assert float(on_runs.participation_factor(10, 2)) == pytest.approx(p, rel=1e-15)
     for tau, value in ((4, 1.85659274), (16, 7.30817817), (64, 29.1257074), (256, 116.398277)):
         beta = p / (10 * tau**2)
         left = float(instance_one.closed_form(tau=tau, rounds=10**15, beta=beta, c=c, participation=2).M2)

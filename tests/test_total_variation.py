@@ -247,7 +247,7 @@ def test_the_split_of_the_paper_on_digits():
 
 
 def test_label_shift_is_the_label_laws_where_labels_are_kept(rng):
-    """p_i = sum_y pi_i(y) q_y: equality with the label in the datum, at most without [D3.1]."""
+    """p_i = sum_y pi_i(y) q_y: equality with the label in the datum, at most without [theory 8.1]."""
     classes = [rng.integers(0, 6, 5) for _ in range(3)]
     pi = rng.multinomial(20, [0.3, 0.5, 0.2], 4) / 20
     points, labels = np.concatenate(classes), np.repeat(np.arange(3), 5)

@@ -1,7 +1,7 @@
 """W1 against other solvers, exact arithmetic, closed forms and the laws of a distance; certificates, plans, potentials;
 bad input, bad solvers.
 
-References: docs/theory.md, section on distances.
+References: docs/theory/distances.md#8-2.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 - corrected, rounds-sufficient: 2 Delta L (p gamma^2 + eps)/eps^2 rounds are enough (tight: constant, eps -> 0)
 
 The two statements on rounds are about (1/K) sum_k E||grad F(w_k)||^2, a uniformly drawn round. Proofs:
-docs/theory.md, section 9.5.8.
+docs/theory/corollary-4-6.md#9-5-8.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ CLAIMS = (
         "L_F^2 gamma_F^2 (1 + sqrt(eps))) "
         "+ 1.961 b^2",
         short="r = 1: O(eps) + 1.961 b^2",
-        source="docs/theory.md, section 9.5.8",
+        source="docs/theory/corollary-4-6.md#9-5-8-corollary-4-6",
         tight=False,
         known_ratio=reached_at_full(),
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, FULL, PARAMETERS, STEP, BOUNDED_BELOW),
@@ -320,7 +320,7 @@ CLAIMS = (
         statement="any r, the corollary's parameters: (1/(tau K)) sum E||grad F||^2 <= 1.94 L_F p gamma_F^2 "
         "(sqrt(eps) + eps) + eps (2.46 Delta "
         "+ 2.34 L_F v^2/m + 4.20 L_F^2 v^2 sqrt(eps) + 2.03 L_F^2 gamma_F^2 (1 + sqrt(eps))) + 4.87 b^2",
-        source="docs/theory.md, section 9.5.8",
+        source="docs/theory/corollary-4-6.md#9-5-8-corollary-4-6",
         tight=False,
         known_ratio=reached_at_part(),
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
@@ -337,7 +337,7 @@ CLAIMS = (
         short="2 Delta L p gamma^2/eps^2 rounds necessary",
         statement="on instance I with p gamma^2 <= 2 L Delta and eps <= min(2 L Delta/10, p gamma^2/2): "
         "if (1/K) sum_k E||grad F(w_k)||^2 <= eps for some constant beta, tau then K >= 2 Delta L p gamma^2/eps^2",
-        source="docs/theory.md, section 9.5.8, Proposition 5",
+        source="Proposition 5, docs/theory/corollary-4-6.md#9-5-8-proposition-5",
         tight=True,
         known_ratio=1e8 / LEAST,
         hypotheses=(
@@ -363,7 +363,7 @@ CLAIMS = (
         statement="on instance I ceil(2 Delta L (p gamma^2 + eps)/eps^2) rounds with tau = 1, beta L = eps/(eps + "
         "p gamma^2) give "
         "(1/K) sum_k E||grad F(w_k)||^2 <= eps",
-        source="docs/theory.md, section 9.5.8, from (M-i)",
+        source="from (M-i), docs/theory/corollary-4-6.md#9-5-8-proposition-5",
         tight=True,
         known_ratio=LEAST / 100_010_000,
         hypotheses=(

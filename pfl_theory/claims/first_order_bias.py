@@ -3,7 +3,7 @@
 - sharp: ||grad F_i(w) - grad f_i(w~)|| <= alpha L B (tight: attained)
 
 The paper says that FO adds a term of the order of the square, alpha^2 L^2 B^2, which no number of rounds removes:
-`first_order_floor.py` judges that. Proof: docs/theory.md, section 9.4. Judged at points w of piecewise users.
+`first_order_floor.py` judges that. Proof: docs/theory/first-order.md#9-4. Judged at points w of piecewise users.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ CLAIMS = (
         title="Bias of the first-order direction",
         short="alpha L B",
         statement="||grad F_i(w) - grad f_i(w - alpha grad f_i(w))|| <= alpha L B",
-        source="docs/theory.md, section 9.4; the order alpha^2 L^2 B^2 of its square in Fallah et al. (2020), as "
-        "transcribed",
+        source="docs/theory/first-order.md#9-4-first-order; the order alpha^2 L^2 B^2 of its square in Fallah et al. "
+        "(2020), as transcribed",
         tight=True,
         known_ratio=1.0,
         hypotheses=(ON_CURVES, has_constants("L", "B")),

@@ -9,7 +9,7 @@
 G = (1/n) sum grad f_i(w - alpha grad f_i(w)) is the direction of FO, a = 1 + alpha L. At a fixed point of FO (full
 batches, one local step, all users) G = 0: the second term is the floor, which is 0 for one user, for equal
 gradients and for equal Hessians. Operator norms in gamma_H; gamma_G, gamma_H over the whole line, exact. Proofs:
-docs/theory.md, section 9.4. Judged at points w of piecewise users.
+docs/theory/first-order.md#9-4. Judged at points w of piecewise users.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ CLAIMS = (
         short="alpha min(gamma_H, L) min(B, (1 + alpha L) gamma_G)",
         statement="at every w, ||grad F(w)|| <= (1 + alpha L) ||G(w)|| + alpha min(gamma_H, L) min(B, (1 + alpha "
         "L) gamma_G), G the direction of FO",
-        source="docs/theory.md, section 9.4",
+        source="docs/theory/first-order.md#9-4-floor",
         tight=True,
         known_ratio=P / 0.1,
         hypotheses=(ON_CURVES, CONSTANTS),
@@ -305,7 +305,7 @@ CLAIMS = (
         short="convex: L/2 for L",
         statement="for f_i convex and alpha <= 1/L, ||grad F(w)|| <= ||G(w)|| + alpha min(gamma_H, L/2) min(B, (1 "
         "+ alpha L) gamma_G) at every w",
-        source="docs/theory.md, section 9.4",
+        source="docs/theory/first-order.md#9-4-floor",
         tight=True,
         known_ratio=0.999,
         hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),

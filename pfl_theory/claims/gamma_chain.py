@@ -1,4 +1,4 @@
-"""What can be said about gamma_G from bounds of single gradients and total variation together (D1.6).
+"""What can be said about gamma_G from bounds of single gradients and total variation together.
 
 - paper: gamma_G^2 <= min(4 B^2 M, B^2): its own bound, and the one without any M (tight: the first, by two opposite
   gradients)
@@ -6,7 +6,7 @@
 
 M = (1/n) sum TV(p_i, p)^2, P = (1/(2 n^2)) sum TV(p_i, p_j)^2; B, diameter and radius of the gradients of single
 data. As B^2 always bounds gamma_G^2, the bound by M says nothing beyond M = 1/4: not on the paper's own split.
-Proofs: docs/theory.md, section 8.3.
+Proofs: docs/theory/gradients-close.md#8-3.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ CLAIMS = (
         short="min(diam^2 M, diam^2 P, radius^2, B^2)",
         statement="gamma_G^2 <= min(diam^2 M, diam^2 P, radius^2, B^2) at every w, of the gradients of single data "
         "at w",
-        source="docs/theory.md, section 8.3",
+        source="docs/theory/gradients-close.md#8-3-summary",
         tight=True,
         known_ratio=1.0,
         hypotheses=(ON_DATA, has_constants("L_datum"), POINTS_IN_BALL),

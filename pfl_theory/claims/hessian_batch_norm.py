@@ -5,8 +5,7 @@
   the paper)
 
 Hbar is the mean Hessian of a batch of D'' data, sigma_H^2 a bound of E||H_z - H||^2. Lemma 4.3 needs only the
-first. Judged on users whose data have given Hessians; every batch is enumerated. Proofs: docs/theory.md, section
-9.2.
+first. Judged on users whose data have given Hessians; every batch is enumerated. Proofs: docs/theory/batches.md#9-2.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from ..problems.problem import Problem
 from ..rigour.interval import Interval
 from ..rigour.rounding import UNIT
 
-SOURCE = "docs/theory.md, section 9.2"
+SOURCE = "docs/theory/batches.md#9-2-operator-norm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +193,7 @@ CLAIMS = (
         title="Hessians of a batch in operator norm: the obvious misreading, not a statement of the paper",
         short="as misread, in operator norm; not the paper's",
         statement="(a misreading, not a statement of the paper) E||Hbar - H||^2 <= sigma_H^2 / D'' in operator norm",
-        source="the obvious misreading of how Hessians average; refuted in docs/theory.md, section 9.2",
+        source="the obvious misreading of how Hessians average; refuted in docs/theory/batches.md#9-2-operator-norm",
         tight=False,
         known_ratio=1.5,
         hypotheses=HYPOTHESES,

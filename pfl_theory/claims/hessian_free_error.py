@@ -7,7 +7,7 @@ Alpha ||[grad f(w + delta v) - grad f(w - delta v)] / (2 delta) - Hess f(w) v||:
 - sharp, third-order: <= alpha rho_3 delta^2 ||v||^3 / 6, D^3 f rho_3-Lipschitz (tight: as delta ||v|| -> 0
   (cosine))
 
-v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory.md, section 9.4. Judged at points
+v is the gradient at the adapted point, as in the algorithm. Proofs: docs/theory/first-order.md#9-4. Judged at points
 w, with the delta of the instance's algorithm: piecewise users; for the last form rows under the cosine or the
 logistic loss, whose fourth derivatives are bounded.
 """
@@ -232,7 +232,7 @@ CLAIMS = (
         title="Error of the Hessian-free product, half as large and bounded for every delta",
         short="alpha min(rho delta ||v||^2/2, 2 L ||v||)",
         statement="the Hessian-free product is off by at most alpha min(rho delta ||v||^2 / 2, 2 L ||v||)",
-        source="docs/theory.md, section 9.4",
+        source="docs/theory/first-order.md#9-4-hessian-free",
         tight=True,
         known_ratio=1.0,
         hypotheses=HYPOTHESES,
@@ -248,7 +248,7 @@ CLAIMS = (
         short="alpha rho_3 delta^2 ||v||^3/6",
         statement="where D^3 f_i is rho_3-Lipschitz the Hessian-free product is off by at most alpha rho_3 delta^2 "
         "||v||^3 / 6",
-        source="docs/theory.md, section 9.4",
+        source="docs/theory/first-order.md#9-4-third-order",
         tight=True,
         known_ratio=THETA,
         hypotheses=(

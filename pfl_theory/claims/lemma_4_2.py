@@ -9,7 +9,7 @@ L_F:
 - sharp, convex: min(L, m(c)) + c, c = alpha rho B; d = 1: also <= L + c - alpha L^2 / 2; f_i convex, alpha <= 1/L
   (tight: exact in d = 1 where alpha rho B >= L)
 
-m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory.md, section "Smoothness of F".
+m(c) is the maximum of (1 - alpha h)^2 (h + c) over 0 <= h <= L. Proofs: docs/theory/smoothness.md#2.
 Source: Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4, Lemma 4.2, as transcribed.
 """
 
@@ -138,8 +138,7 @@ def left_side(instance: Instance) -> tuple[Interval, str]:
 
 
 def meta_gradient_error(instance: Instance, reach: float) -> float:
-    """Bound of the rounding error of a computed grad F_i at ||w|| <= reach (derivation: docs/theory.md, section
-    "Rounding").
+    """Bound of the rounding error of a computed grad F_i at ||w|| <= reach (derivation: docs/theory/rounding.md#4-4).
 
     Sums over m rows and d coordinates of terms bounded through the per-datum constants, each rounded once, twice
     through the inner step. The user's rho suffices because the library's is sup |phi'''| times the largest eigenvalue
@@ -257,7 +256,7 @@ CLAIMS = (
         title="Smoothness of F_i, with the factor (1 + alpha L)^2 kept",
         short="(1 + alpha L)^2 L + alpha rho B",
         statement="F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B, for every alpha >= 0",
-        source="docs/theory.md, Proposition 1 (sharp form of Lemma 4.2)",
+        source="Proposition 1, sharp form of Lemma 4.2, docs/theory/smoothness.md#2-1-proposition-1",
         tight=False,
         known_ratio=WITNESS_RATIO,
         hypotheses=(CONSTANTS, ADAPTED_IN_BALL),
@@ -274,7 +273,7 @@ CLAIMS = (
         short="d = 1: exact, less alpha L^2/2",
         statement="for d = 1, F_i is L_F-smooth with L_F = (1 + alpha L)^2 L + alpha rho B - alpha L^2/2, and no "
         "smaller constant will do",
-        source="docs/theory.md, Proposition 2 (exact one-dimensional form of Lemma 4.2)",
+        source="Proposition 2, exact one-dimensional form of Lemma 4.2, docs/theory/smoothness.md#2-3-proposition-2",
         tight=True,
         known_ratio=1.0,
         hypotheses=(CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
@@ -292,7 +291,7 @@ CLAIMS = (
         statement="for f_i convex and alpha <= 1/L, F_i is L_F-smooth with L_F = min(L, m(c)) + c, c = alpha rho "
         "B, m(c) = max over 0 <= h <= L of "
         "(1 - alpha h)^2 (h + c); for d = 1 also with L + alpha rho B - alpha L^2/2",
-        source="docs/theory.md, Proposition 3 (convex form of Lemma 4.2)",
+        source="Proposition 3, convex form of Lemma 4.2, docs/theory/smoothness.md#2-5-proposition-3",
         tight=True,
         known_ratio=1.0,
         hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, ADAPTED_IN_BALL),

@@ -8,7 +8,7 @@ D); D').
 - sharp, convex: Phi with L/2 in place of L, convex users, alpha <= 2/L (tight: exact for D = 1)
 
 Phi(s) = rho s^2 / 2 up to s = L / rho, then L s - L^2 / (2 rho). c_D = 1/D with replacement, (m - D) / (D (m - 1))
-for D of m data without. Proofs: docs/theory.md, section 9.1. Judged at points w of users whose data are known one
+for D of m data without. Proofs: docs/theory/batches.md#9-1. Judged at points w of users whose data are known one
 by one: batches are enumerated, or sampled.
 """
 
@@ -204,7 +204,7 @@ CLAIMS = (
         short="(1 + alpha L) Phi(alpha sigma_G sqrt(c_D)), Phi of Huber",
         statement="||E G~ - grad F_i|| <= (1 + alpha L) Phi(alpha sigma_G sqrt(c_D)), Phi the Huber function of L "
         "and rho, for every alpha >= 0",
-        source="docs/theory.md, section 9.1",
+        source="docs/theory/batches.md#9-1-sharp-form",
         tight=True,
         known_ratio=1.0,
         hypotheses=HYPOTHESES,
@@ -226,7 +226,7 @@ CLAIMS = (
         short="convex: Phi alone, with L/2",
         statement="for convex f_i and alpha <= 2/L, ||E G~ - grad F_i|| <= Phi(alpha sigma_G sqrt(c_D)), Phi the "
         "Huber function of L/2 and rho",
-        source="docs/theory.md, section 9.1",
+        source="docs/theory/batches.md#9-1-convex-users",
         tight=True,
         known_ratio=1.0,
         hypotheses=(*HYPOTHESES, *CONVEX_WITH_STEP),

@@ -8,7 +8,7 @@ E||G~ - grad F_i||^2 is at most:
   (tight: as sigma_G / B -> 0)
 - sharp, convex: the same with a = 1, convex users, alpha <= 2/L (tight: as sigma_G / B -> 0)
 
-Proofs: docs/theory.md, section 9.2. Judged as the first part (`lemma_4_3_bias.py`).
+Proofs: docs/theory/batches.md#9-2. Judged as the first part (`lemma_4_3_bias.py`).
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ CLAIMS = (
             "(B^2 + sigma_G^2 c_D'), "
             "for every alpha >= 0"
         ),
-        source="docs/theory.md, section 9.2",
+        source="docs/theory/batches.md#9-2-sharp-form",
         tight=True,
         known_ratio=ratio(error_sharp, BASE),
         hypotheses=HYPOTHESES,
@@ -256,7 +256,7 @@ CLAIMS = (
             "E||G~ - grad F_i||^2 <= sigma_G^2 [c_D' + (alpha L)^2 c_D] + alpha^2 sigma_H^2 c_D'' (B^2 + sigma_G^2 "
             "c_D')"
         ),
-        source="docs/theory.md, section 9.2",
+        source="docs/theory/batches.md#9-2-sharp-form",
         tight=True,
         known_ratio=ratio(error_convex, BASE, convex=True),
         hypotheses=(*HYPOTHESES, *CONVEX_WITH_STEP),

@@ -8,7 +8,7 @@
 - sharp, convex: min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2, f_i convex, alpha <=
   1/L (tight: first: as gamma_G / B -> 0, gamma_G << gamma_H; second: gamma_H = 0; not known in between)
 
-gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory.md, section 9.3. Judged at points w of piecewise
+gamma_G, gamma_H over the whole line, exact. Proofs: docs/theory/meta-gradients.md#9-3. Judged at points w of piecewise
 users.
 """
 
@@ -184,7 +184,7 @@ CLAIMS = (
         short="((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2",
         statement="(1/n) sum ||grad F_i - grad F||^2 <= ((1 + alpha L)^2 gamma_G + alpha B gamma_H)^2, for every "
         "alpha >= 0",
-        source="docs/theory.md, section 9.3",
+        source="docs/theory/meta-gradients.md#9-3-sharp-form",
         tight=True,
         known_ratio=REACHED[spread_sharp],
         hypotheses=(ON_CURVES, CONSTANTS),
@@ -201,7 +201,7 @@ CLAIMS = (
         short="convex: 1 + alpha L for its square",
         statement="for f_i convex and alpha <= 1/L, (1/n) sum ||grad F_i - grad F||^2 <= "
         "min{(1 + alpha L) gamma_G + alpha B gamma_H, gamma_G + 2 alpha B gamma_H}^2",
-        source="docs/theory.md, section 9.3",
+        source="docs/theory/meta-gradients.md#9-3-convex-form",
         tight=True,
         known_ratio=convex_reached() / spread_convex(1.0, 1.0, 1.0, 0.0001, 0.01),
         hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),

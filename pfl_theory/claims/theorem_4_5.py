@@ -15,8 +15,7 @@
 
 Phi = (F(w_0) - F*)/(beta tau K), p = (1-r)/(r(n-1)), m = r n; v^2 and b^2 bound variance and squared bias of the
 direction of the variant in use (exact, FO, HF, FedAvg). The M forms are judged with the run's own v, b, gamma and
-Phi (trajectory form), theorem-2 with the constants of Assumptions 1 to 5 alone. Proofs: docs/theory.md, section
-9.5.
+Phi (trajectory form), theorem-2 with the constants of Assumptions 1 to 5 alone. Proofs: docs/theory/theorem-4-5.md#9-5.
 """
 
 from __future__ import annotations
@@ -156,7 +155,7 @@ def _unbounded() -> Instance:
 
 def _large_drift() -> Instance:
     """n = 50, r = 0.2, s = 1/10: beta tau L_F exceeds p, so the transcribed drift term pays for the missing factor
-    (docs/theory.md, 9.5.2).
+    (docs/theory/theorem-4-5.md#9-5-2).
     """
     c = tuple(float(v) for v in np.linspace(-1, 1, 50))
     return instance_one.instance(
@@ -480,7 +479,7 @@ CLAIMS = (
         statement="(1/K) sum_k E||grad F(w_k)||^2 <= X*^2, the largest X^2 with (1 - s/2) X^2 <= Phi + (1-s) X Y + "
         "(s/2) Y^2 "
         "+ (s/2) [p (gamma + Y)^2 + (kap v/sqrt(tau) + (1+psi) b)^2/m], Y = psi sqrt(X^2 + gamma^2) + (1+psi) b + nu v",
-        source="docs/theory.md, section 9.5.3",
+        source="Theorem 1, docs/theory/theorem-4-5.md#9-5-3-theorem-1",
         tight=True,
         known_ratio=first_term_reached()[0],
         hypotheses=(RUN, MASTER_STEP),
@@ -505,7 +504,7 @@ CLAIMS = (
         short="the master inequalities (M-i), (M-ii)",
         statement="(1/(tau K)) sum_k sum_t E||grad F(wbar_{k+1,t})||^2 <= (1/tau) sum_{t<tau} (X* + R_t)^2, "
         "R_t = x t sqrt((X* + Y_t)^2 + p (gamma + Y_t)^2 + (kap_t v/sqrt(t) + (1+psi_t) b)^2/m)",
-        source="docs/theory.md, section 9.5.3",
+        source="Theorem 1, docs/theory/theorem-4-5.md#9-5-3-theorem-1",
         tight=True,
         known_ratio=first_term_reached()[1],
         hypotheses=(RUN, MASTER_STEP),
@@ -530,7 +529,7 @@ CLAIMS = (
         "(tau-1) v^2 "
         "+ 2.03 x^2 tau(tau-1) gamma_F^2 + 1.94 tau x p gamma_F^2 + 4.87 b^2, x = beta L_F, if tau x <= 1/10; "
         "for exact, FO, HF and FedAvg with the v and b of each",
-        source="docs/theory.md, sections 9.5.4 and 9.5.5",
+        source="Theorem 2, docs/theory/theorem-4-5.md#9-5-4-theorem-2, with docs/theory/theorem-4-5.md#9-5-5",
         tight=False,
         known_ratio=linear_reached(),
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),

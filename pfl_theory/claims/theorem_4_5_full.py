@@ -9,7 +9,7 @@ bias term.
   4 is needed for 7.85)
 - corrected, M-r1: M*^2, the root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) Y2^2 + (x/2) v^2/n (tight: as s -> 0)
 
-Proofs: docs/theory.md, section 9.5.7 (Propositions 3 and 4).
+Proofs: docs/theory/theorem-4-5.md#9-5-7 (Propositions 3 and 4).
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ CLAIMS = (
         "L_F sigma_F^2 "
         "+ (beta L_F)^2 tau(tau-1) gamma_F^2 + 7.85 alpha^2 L^2 sigma_G^2/D, constants of Lemmas 4.2 to 4.4 as "
         "transcribed",
-        source="docs/theory.md, section 9.5.7, Proposition 3",
+        source="Proposition 3, docs/theory/theorem-4-5.md#9-5-7-proposition-3",
         tight=False,
         known_ratio=REACHED / BIAS_OF_LEMMA,
         hypotheses=(
@@ -212,7 +212,7 @@ CLAIMS = (
         statement="at r = 1 and x = beta L_F: M^2 <= the largest root of (1 - x/2) M^2 = Phi + (1-x) M Y2 + (x/2) "
         "Y2^2 + (x/2) v^2/n, "
         "Y2 = P_rms (gamma + b) + b + N_rms v sqrt(1 - 1/n)",
-        source="docs/theory.md, section 9.5.7",
+        source="docs/theory/theorem-4-5.md#9-5-7-per-step-proof",
         tight=True,
         known_ratio=drift_reached(1e-3, 64),
         hypotheses=(RUN, FULL, step_at_most(1.0, smoothness, "s = beta tau L_F <= 1")),

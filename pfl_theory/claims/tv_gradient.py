@@ -1,11 +1,11 @@
-"""Gradients of users are close where their data are close in total variation (section 4.1).
+"""Gradients of users are close where their data are close in total variation (the paper's section 4.1).
 
 - paper: (1/n) sum ||grad f_i - grad f||^2 <= 4 B^2 (1/n) sum TV(p_i, p)^2, B = sup ||grad l|| (tight: two opposite
   gradients of norm B)
 - sharp: ... <= min over M and P of the mean of (TV * diameter of the gradients that differ)^2 (tight: three
   gradients on a triangle)
 
-B bounds the gradient at every single datum. Proofs: docs/theory.md, section 8.3. Judged at points w.
+B bounds the gradient at every single datum. Proofs: docs/theory/gradients-close.md#8-3. Judged at points w.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def sharp_sides(instance: Instance) -> Sides:
 
 
 def sharp_witness() -> Instance:
-    """D1.2: gradients on a triangle; each user has a little more of one corner and less of the next."""
+    """Gradients on a triangle; each user has a little more of one corner and less of the next."""
     t = 0.25
     corners = [(math.cos(a), math.sin(a)) for a in (0.0, 2 * math.pi / 3, 4 * math.pi / 3)]
     shares = [[1 / 3 + t, 1 / 3 - t, 1 / 3], [1 / 3, 1 / 3 + t, 1 / 3 - t], [1 / 3 - t, 1 / 3, 1 / 3 + t]]
@@ -107,7 +107,7 @@ CLAIMS = (
         statement="(1/n) sum ||grad f_i - grad f||^2 <= min( (1/n) sum (TV(p_i, p) diam_i)^2, diam^2 P ) at every "
         "w, diam_i between the gradients of "
         "points that user i has more of and less of than the average, P = (1/(2 n^2)) sum TV(p_i, p_j)^2",
-        source="docs/theory.md, section 8.3",
+        source="docs/theory/gradients-close.md#8-3-chain",
         tight=True,
         known_ratio=1.0,
         hypotheses=(ON_DATA, has_constants("L_datum"), POINTS_IN_BALL),

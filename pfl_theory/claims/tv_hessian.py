@@ -1,10 +1,11 @@
-"""Hessians of users are close where their data are close in total variation (section 4.1).
+"""Hessians of users are close where their data are close in total variation (the paper's section 4.1).
 
 - paper: (1/n) sum ||Hess f_i - Hess f||^2 <= 4 L^2 (1/n) sum TV(p_i, p)^2 (tight: Hessians L and -L)
 - sharp: ... <= (1/n) sum (TV * diameter of the Hessians that differ)^2 (tight: any two Hessians)
 - sharp, convex: ... <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses (tight: Hessians L and 0)
 
-L bounds the Hessian at every single datum; operator norms. Proofs: docs/theory.md, section 8.3. Judged at points w.
+L bounds the Hessian at every single datum; operator norms. Proofs: docs/theory/gradients-close.md#8-3. Judged at points
+w.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def diameter(h: NDArray, some: NDArray, others: NDArray) -> float:
 
 
 def paper_witness() -> Instance:
-    """D1.6: curvature 1 at one angle, -1 at the opposite one."""
+    """Curvature 1 at one angle, -1 at the opposite one."""
     fed = users_on_atoms([0.0, math.pi], [[0.7, 0.3]] * 3 + [[0.1, 0.9]] * 7)
     return Instance(Problem(Cosine(), fed), 0.0, np.zeros((1, 1)), "two opposite curvatures")
 
@@ -157,7 +158,7 @@ CLAIMS = (
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= (1/n) sum (TV(p_i, p) diam_i)^2 at every w, diam_i between "
         "the Hessians of points "
         "that user i has more of and less of than the average",
-        source="docs/theory.md, section 8.3",
+        source="docs/theory/gradients-close.md#8-3-chain",
         tight=True,
         known_ratio=1.0,
         hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL),
@@ -172,7 +173,7 @@ CLAIMS = (
         title="Hessians of users against total variation, convex losses",
         short="convex: L^2 mean TV^2",
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= L^2 (1/n) sum TV(p_i, p)^2 for convex losses, four times less",
-        source="docs/theory.md, section 8.3",
+        source="docs/theory/gradients-close.md#8-3-convex-losses",
         tight=True,
         known_ratio=1.0,
         hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL, Hypothesis("the loss is convex", _is_convex)),

@@ -1,4 +1,4 @@
-"""Gradients of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+"""Gradients of users are close where their data are close in 1-Wasserstein distance (the paper's section 4.1).
 
 - paper: (1/n) sum ||grad f_i - grad f||^2 <= L_Z^2 (1/n) sum W1(p_i, p)^2 (tight: quadratics, two clusters of
   users)
@@ -7,7 +7,7 @@
 
 L_Z is the Lipschitz constant of z -> grad l(w; z) in the metric of the data: ||x - x'||, plus kappa [y != y'] for
 classes, with the kappa that gives the best bound. Where features move, L_Z grows with ||w||: the paper's form is
-judged on a ball, the sharp one takes L_Z at ||w||. Proofs: docs/theory.md, section 8.4. Judged at points w.
+judged on a ball, the sharp one takes L_Z at ||w||. Proofs: docs/theory/gradients-close.md#8-4. Judged at points w.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ def random_instance(rng: np.random.Generator) -> Instance:
 
 
 def paper_witness() -> Instance:
-    """D8.1: two users at a distance; for quadratics W1 is the distance of the means."""
+    """Two users at a distance; for quadratics W1 is the distance of the means."""
     fed = Federation.from_arrays([[[-1.0], [0.5]], [[1.0], [2.5]]])
     return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 1)), "quadratic, two moved users")
 
 
 def sharp_witness() -> Instance:
-    """D8.1: users at 0, 1, ..., 9, where M = 11.418 and P = gamma_G^2 = 8.25."""
+    """Users at 0, 1, ..., 9, where M = 11.418 and P = gamma_G^2 = 8.25."""
     fed = Federation.from_arrays([[[float(i)]] for i in range(10)])
     return Instance(Problem(Quadratic(), fed), 0.0, np.zeros((1, 1)), "quadratic, ten users in a row")
 
@@ -167,7 +167,7 @@ CLAIMS = (
         short="L_Z at w, min(M, P)",
         statement="(1/n) sum ||grad f_i - grad f||^2 <= L_Z(||w||)^2 min(M, P), M = (1/n) sum W1(p_i, p)^2, P = "
         "(1/(2 n^2)) sum W1(p_i, p_j)^2",
-        source="docs/theory.md, section 8.4",
+        source="docs/theory/gradients-close.md#8-4",
         tight=True,
         known_ratio=1.0,
         hypotheses=HYPOTHESES,

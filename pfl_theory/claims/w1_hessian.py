@@ -1,11 +1,11 @@
-"""Hessians of users are close where their data are close in 1-Wasserstein distance (section 4.1).
+"""Hessians of users are close where their data are close in 1-Wasserstein distance (the paper's section 4.1).
 
 - paper: (1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(p_i, p)^2 (tight: two users near a turning point)
 - sharp: the same with W1 between the features alone where the Hessian does not see the label (tight: the same)
 
 rho_Z is the Lipschitz constant of z -> Hess l(w; z), operator norm. For logistic and softmax regression the label
-does not enter it. The average over pairs does not bound operator norms (D2.1), so there is no P here. Proofs:
-docs/theory.md, section 8.4. Judged at points w.
+does not enter it. The average over pairs does not bound operator norms [theory 8.4], so there is no P here. Proofs:
+docs/theory/gradients-close.md#8-4. Judged at points w.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ CLAIMS = (
         title="Hessians of users against 1-Wasserstein distance of their features",
         short="W1 of the features alone",
         statement="(1/n) sum ||Hess f_i - Hess f||^2 <= rho_Z^2 (1/n) sum W1(features of p_i, features of p)^2",
-        source="docs/theory.md, section 8.4",
+        source="docs/theory/gradients-close.md#8-4-hessians-see-features",
         tight=True,
         known_ratio=RATIO,
         hypotheses=HYPOTHESES,

@@ -66,7 +66,7 @@ class UserDistances:
     @property
     def tighter(self) -> str:
         """``"M"`` or ``"P"``: which gives the smaller bound of gamma_G^2. Both are valid; neither is smaller in general
-        [D2.2].
+        [theory 8.4].
         """
         return "M" if self.M[1] <= self.P[1] else "P"
 
@@ -153,7 +153,7 @@ def to_average(
     """W1 (or TV) of each user (or of `users`) to the average of all.
 
     Rows of the user itself are common mass and stay where they are: W1(p_i, p) = (1 - 1/n) W1(p_i, average of the
-    others) [D2.3].
+    others) [theory 8.1].
 
     Examples
     --------
@@ -239,7 +239,7 @@ def _title(kappa: float | None, tv: bool) -> str:
 
 def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
     """Upper bounds of W1 between users that differ by their label laws: transport between labels at the cost W1(q_y,
-    q_y') [D3.2].
+    q_y') [theory 8.5].
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class NoiseFloor(NamedTuple):
 def noise_floor(
     fed: Federation, *, m: int = 100, permutations: int = 99, within_labels: bool = False, seed: int = 0
 ) -> NoiseFloor:
-    """The floor under W1 between samples, from `m` rows of every user [D9.2].
+    """The floor under W1 between samples, from `m` rows of every user [theory 8.6].
 
     The W1 of larger samples stands beside it, and the two are never subtracted: the floor depends on m.
 
@@ -172,7 +172,7 @@ def population_interval(
     p: Measure, q: Measure, *, diameter: float, kappa: float | None = None, level: float = 0.95, seed: int = 0
 ) -> PopulationInterval:
     """Lower end from a potential fitted on one half and evaluated on the other, upper end from the plug-in plus
-    McDiarmid [D9.3, D9.4].
+    McDiarmid [theory 8.6].
 
     The expectation of the plug-in is at least W1 of the laws (convexity), and one draw moves it by at most its weight
     times the diameter; a 1-Lipschitz function varies by at most the diameter, so its held-out mean obeys Hoeffding. In

@@ -110,7 +110,7 @@ def between_label_laws(laws: ArrayLike) -> NDArray:
     """TV of the users' label laws, all pairs: at population level under label shift the TV of the users themselves.
 
     With users p_i = sum_y pi_i(y) q_y it bounds TV(p_i, p_j) from above, with equality when the label is part of a
-    datum [D3.1]. For any users with labels it bounds TV(p_i, p_j) from below (contraction).
+    datum [theory 8.1]. For any users with labels it bounds TV(p_i, p_j) from below (contraction).
 
     Parameters
     ----------
@@ -151,8 +151,8 @@ def lower_bound_from_event(p_hits: ArrayLike, q_hits: ArrayLike, *, level: float
     """Certified lower bound of TV between the laws behind two samples, from one event fixed on other data.
 
     TV(p, q) >= |p(A) - q(A)|, and each share is known up to sqrt(log(2 / delta) / (2 m)) with probability 1 - delta
-    (Hoeffding); both hold with probability at least 1 - 2 delta = `level` [D3.5]. The event must not depend on these
-    samples: the decision region of a classifier trained on other data, say.
+    (Hoeffding); both hold with probability at least 1 - 2 delta = `level` [theory 8.1]. The event must not depend on
+    these samples: the decision region of a classifier trained on other data, say.
 
     Parameters
     ----------

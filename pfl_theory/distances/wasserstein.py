@@ -147,7 +147,7 @@ def wasserstein(
     Parameters
     ----------
     p, q : Measure
-        Any weights; equal points are merged, points without weight dropped, common mass stays where it is [D4.1].
+        Any weights; equal points are merged, points without weight dropped, common mass stays where it is [theory 8.2].
     metric : {"euclidean", "labelled"}, array_like, shape (k, k), or callable
         ``euclidean``: ||x - x'||, labels do not count. ``labelled``: ||x - x'|| + kappa [y != y'], also taken when
         `kappa` is given. A matrix gives the distances between points 0 .. k - 1, and the measures' points are such
@@ -172,9 +172,9 @@ def wasserstein(
 
     Notes
     -----
-    The upper end is the cost of a plan whose marginals are checked in integers (docs/theory.md, section 8.2), the lower
-    end the value of a c-transformed potential over all pairs. Squared distances of 8-bit pixels are exact integers. In
-    one dimension both come from the distribution functions.
+    The upper end is the cost of a plan whose marginals are checked in integers (docs/theory/distances.md#8-2), the
+    lower end the value of a c-transformed potential over all pairs. Squared distances of 8-bit pixels are exact
+    integers. In one dimension both come from the distribution functions.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def _certified(
     spread = 4 * UNIT * (costs.farthest + float(np.abs(u).max()) + float(np.abs(v).max()))
     moved_by_rounding = (
         given.slack * given.diameter(costs.kappa) / 2
-    )  # weights that are not fractions were rounded, at all points [D4.2]
+    )  # weights that are not fractions were rounded, at all points [theory 8.2]
     above = 4 * UNIT * cost + share * costs.arc_error + moved_by_rounding
     below = 4 * UNIT * size + share * (costs.error + spread) + moved_by_rounding
     lower, upper = max(dual - below, 0.0), cost + above
@@ -316,7 +316,7 @@ def _equal(given: Pair, kappa: float) -> W1:
 
 
 def _line(given: Pair) -> W1:
-    """One dimension: W1 = int |F - G|, with phi' = -sign(F - G) and the monotone plan [D8.2]."""
+    """One dimension: W1 = int |F - G|, with phi' = -sign(F - G) and the monotone plan [theory 8.2]."""
     place = np.concatenate([given.sources, given.sinks])
     raw = given.points[place, 0].astype(np.float64)
     order = np.argsort(raw, kind="stable")

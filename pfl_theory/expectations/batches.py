@@ -3,7 +3,7 @@ enumeration, or sampled.
 
 Every batch of a finite support is enumerated: multisets with their multinomial probabilities where batches are drawn
 with replacement, subsets without. Nothing is known here of how variances of means behave: the statements are about
-that. Derivation of the rounding bound and of the sampling intervals: docs/theory.md, section 9.1.
+that. Derivation of the rounding bound and of the sampling intervals: docs/theory/batches.md#9-1.
 """
 
 from __future__ import annotations
@@ -407,7 +407,7 @@ def _target(data: UserData, w: NDArray, alpha: float) -> tuple[NDArray, NDArray]
 
 
 def difference_error(data: UserData, w: NDArray, alpha: float) -> float:
-    """Bound of the rounding error of one computed G~ - grad F_i(w) (docs/theory.md, section 9.1).
+    """Bound of the rounding error of one computed G~ - grad F_i(w) (docs/theory/batches.md#9-1).
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Exact expectations of short runs on piecewise users, by enumerating every set of users and every batch.
 
 Where users are not quadratic nothing closed is known of a run; but with few users, few data and few rounds all that can
-happen fits in memory. All variants run by the same code; the rounding of whole paths is bounded (docs/theory.md,
-section 9.5.6).
+happen fits in memory. All variants run by the same code; the rounding of whole paths is bounded
+(docs/theory/theorem-4-5.md#9-5-6).
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def _errors(
     steps: int,
     reach: float,
 ) -> _Errors:
-    """Derivation: docs/theory.md, section 9.5.6."""
+    """Derivation: docs/theory/theorem-4-5.md#9-5-6."""
     extra = (0.0, 0.0, 0.0) if noise is None else tuple(noise.largest(k) for k in range(3))
     width = 8 if noise is None else 8 + 4 * len(noise.shapes)
     L, rho = max(c.curvature for c in curves) + extra[1], max(c.third for c in curves) + extra[2]

@@ -3,7 +3,7 @@ compare.
 
 Mean and second moment of w_k follow an affine map, the same every round, and everything asked for is an affine function
 of them. Sums over rounds come from doubling. The numbers may be floats, fractions, or balls
-(`pfl_theory.rigour.balls`), which enclose the exact value. docs/theory.md, section 9.5.6.
+(`pfl_theory.rigour.balls`), which enclose the exact value. docs/theory/theorem-4-5.md#9-5-6.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def quadratic_moments(
 
     Notes
     -----
-    docs/theory.md, section 9.6. Setting up costs O(tau n d^4), a round O(tau d^4), free of n.
+    docs/theory/expectations.md#9-6. Setting up costs O(tau n d^4), a round O(tau d^4), free of n.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The same users on other images: each user's label shares applied to a second data set."""
+"""Matching split, the same users on other images: each user's label shares applied to a second data set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def like(federation: Federation, dataset: Dataset, *, size: float | None = None, seed: int = 0) -> Federation:
-    """The test federation of a training federation: user i has the label shares of user i, on images of `dataset`.
+    """Matching split, the test federation of a training federation: user i has the label shares of user i, on images
+    of `dataset`.
 
     A user with m images gets ``round(size * m)`` of the second data set, at least one, its label shares rounded to
     whole images by largest remainders. No image serves two users.

@@ -63,9 +63,7 @@ def alpha_at_most_one_over_curvature(instance: Instance) -> str | None:
 
 
 def roundings_of_constants(instance: Instance) -> int:
-    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory.md, section
-    "Rounding").
-    """
+    """Relative error of the computed L, rho and B, in units of 2^-53 (derivation: docs/theory/rounding.md#4-5)."""
     problem = instance.problem
     if problem.kind == "curves":
         curves = problem.family.curves

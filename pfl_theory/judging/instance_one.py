@@ -2,7 +2,7 @@
 
 User i has f_i(w) = phi(w) - L c_i w, phi'' = L on [-R, R], falling to 0 over a further length a, so that every
 hypothesis holds on the whole line. While the iterates stay in [-R, R] a local step is w <- (1 - x) w + x c_i, x = beta
-lam, lam = L (1 - alpha L)^2. docs/theory.md, section 9.5.1.
+lam, lam = L (1 - alpha L)^2. docs/theory/theorem-4-5.md#9-5-1.
 """
 
 from __future__ import annotations

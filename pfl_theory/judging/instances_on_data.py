@@ -61,7 +61,7 @@ def users_on_atoms(atoms: list[float], shares: list[list[float]]) -> Federation:
 
 
 def opposite_gradients() -> Instance:
-    """D1.2: gradients +-1 = +-B at w = 0 (angles a quarter turn away), three users of ten with more of one, seven with
+    """Gradients +-1 = +-B at w = 0 (angles a quarter turn away), three users of ten with more of one, seven with
     more of the other.
     """
     fed = users_on_atoms([-math.pi / 2, math.pi / 2], [[0.7, 0.3]] * 3 + [[0.1, 0.9]] * 7)
@@ -108,6 +108,6 @@ def _no_radius() -> Instance:
 
 
 def concept_shift_at_zero() -> Instance:
-    """D7.3 and D7.4: at w = 0 the best kappa is 2 X."""
+    """At w = 0 the best kappa is 2 X [theory 8.4]."""
     fed = concept_shift_from_laws([[1.0, 0.0], [0.0, 2.0]], [[0.9, 0.2], [0.3, 0.6]])
     return Instance(Problem(Logistic(), fed), 0.0, np.zeros((1, 2)), "concept shift at w = 0", ball=(0.0, None))

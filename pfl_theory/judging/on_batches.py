@@ -79,8 +79,8 @@ def _all_moments(instance: Instance, sizes: Sizes) -> list[tuple[int, Moments]]:
 
 
 def roundings(instance: Instance) -> int:
-    """Relative error of the computed constants, sigma_G and sigma_H included, in units of 2^-53 (docs/theory.md,
-    section 9.1).
+    """Relative error of the computed constants, sigma_G and sigma_H included, in units of 2^-53
+    (docs/theory/batches.md#9-1).
     """
     problem = instance.problem
     if problem.kind == "rows":

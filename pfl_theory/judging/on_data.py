@@ -66,8 +66,8 @@ class OnPoints:
         return squared_spread(float((self.tv_to_average**2).mean()), self.tv_error, self.mass.size)
 
     def hidden(self, largest: float, dim: int) -> float:
-        """What rounding can hide of TV times diameter, for vectors of norm up to `largest` (docs/theory.md, section
-        8.3).
+        """What rounding can hide of TV times diameter, for vectors of norm up to `largest`
+        (docs/theory/gradients-close.md#8-3).
         """
         return largest * (self.mass.size * SIGN + 3 * self.tv_error + 16 * (dim + 8) * UNIT)
 
@@ -123,7 +123,7 @@ def w1_pairs(fed: Federation, kappa: float | None) -> UserDistances:
 
 
 def gradient_error(instance: Instance, largest: float, w: NDArray) -> float:
-    """Bound of the rounding error of a computed gradient of a user or a point (docs/theory.md, section 4.2)."""
+    """Bound of the rounding error of a computed gradient of a user or a point (docs/theory/rounding.md#4-2)."""
     fed = instance.problem.federation
     count = int(fed.sizes.max()) + instance.problem.dim + fed.n_users + 64
     numbers = 2 * count * UNIT * (largest + bound(instance, "L_datum") * (float(np.linalg.norm(w)) + _extent(fed)))
@@ -175,7 +175,7 @@ def hessian_spread(instance: Instance, w: NDArray) -> Interval:
 
 
 def hessian_error(instance: Instance, w: NDArray, third: float | None = None) -> float:
-    """Bound of the rounding error of a computed Hessian in operator norm (docs/theory.md, section 4.3; d columns, and
+    """Bound of the rounding error of a computed Hessian in operator norm (docs/theory/rounding.md#4-3; d columns, and
     the eigenvalues).
     """
     fed = instance.problem.federation

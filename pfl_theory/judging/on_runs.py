@@ -84,7 +84,7 @@ def steps_of(instance: Instance) -> Steps:
     )
 
 
-def share(n: int, m: int) -> Ball:
+def participation_factor(n: int, m: int) -> Ball:
     """p = (1 - r)/(r (n - 1)) = (n - m)/(m (n - 1)); 0 for n = 1."""
     return Ball(float(n - m)) / Ball(float(m) * float(n - 1)) if n > 1 else Ball(0.0)
 
@@ -357,7 +357,7 @@ def exact_terms(instance: Instance, *, run: ExactRun | None = None) -> Terms:
     phi = (found.first - found.last) / (Ball(beta) * float(tau) * float(instance.rounds))
     value, error = _meta_smoothness(instance.problem, instance.alpha)
     L = Ball.between(float((value - error).max()), float((value + error).max()))
-    return Terms(Ball(beta) * L, tau, m, share(n, m), phi, found.gamma2, found.v2, found.b2)
+    return Terms(Ball(beta) * L, tau, m, participation_factor(n, m), phi, found.gamma2, found.v2, found.b2)
 
 
 class Shares(NamedTuple):
@@ -388,7 +388,7 @@ class Reading(NamedTuple):
 
 
 def sharp_reading(instance: Instance) -> Reading:
-    """Sharp lemmas, and bias and variance of every variant (docs/theory.md, section 9.5.5)."""
+    """Sharp lemmas, and bias and variance of every variant (docs/theory/theorem-4-5.md#9-5-5)."""
     alpha, c = instance.alpha, batch_shares(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
     gamma_g, gamma_h = gammas(instance.problem)
@@ -446,7 +446,7 @@ def assumption_terms(instance: Instance, reading: Reading) -> Terms:
     error = relative_error(instance)
     parts = [Ball.relative(v, error) for v in (reading.L_F, reading.gamma2, reading.v2, reading.b2)]
     phi = delta / (Ball(beta) * float(tau) * float(instance.rounds))
-    return Terms(Ball(beta) * parts[0], tau, m, share(n, m), phi, *parts[1:])
+    return Terms(Ball(beta) * parts[0], tau, m, participation_factor(n, m), phi, *parts[1:])
 
 
 def interval(ball: Ball, *, rounding: bool = True) -> Interval:

@@ -1,5 +1,5 @@
-"""Certified maxima by branch and bound: only cells that may hold the maximum are halved (proof: docs/theory.md, the
-certified maximum).
+"""Certified maxima by branch and bound: only cells that may hold the maximum are halved (proof:
+docs/theory/constants.md#5-7, the certified maximum).
 """
 
 from __future__ import annotations

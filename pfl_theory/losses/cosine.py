@@ -115,19 +115,19 @@ class Cosine(Loss):
             # (E|away|^2 + |E away^2|)/2 = (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, without cancellation
             var[i] = (pi @ square + np.abs(pi @ away**2)) / 2
             var_h[i] = min(var[i].sum(), pi @ square.max(1))
-        one = "d = 1: max_w Var cos [E6 6c]"
+        one = "d = 1: max_w Var cos [theory 5.10, 6c]"
         return {
-            "B": Constant.exact(c * np.sqrt((size**2).sum(1)), "c sqrt(sum_k |phi_k|^2), attained [E6 6b]"),
-            "L": Constant.exact(size.max(1), "max_k |phi_k|, attained [E6 6b]"),
-            "rho": Constant.exact(size.max(1) / c, "max_k |phi_k|/c, a limit of quotients [E6 6b]"),
+            "B": Constant.exact(c * np.sqrt((size**2).sum(1)), "c sqrt(sum_k |phi_k|^2), attained [theory 5.10, 6b]"),
+            "L": Constant.exact(size.max(1), "max_k |phi_k|, attained [theory 5.10, 6b]"),
+            "rho": Constant.exact(size.max(1) / c, "max_k |phi_k|/c, a limit of quotients [theory 5.10, 6b]"),
             "sigma_G": Constant.exact(
-                c * np.sqrt(var.sum(1)), "c^2 sum_k (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, attained [E6 6c]"
+                c * np.sqrt(var.sum(1)), "c^2 sum_k (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, attained [theory 5.10, 6c]"
             ),
             "sigma_H": Constant.exact(np.sqrt(var_h), one)
             if d == 1
-            else Constant.upper(np.sqrt(var_h), "min(sum_k, E max_k) [E6 6c]"),
+            else Constant.upper(np.sqrt(var_h), "min(sum_k, E max_k) [theory 5.10, 6c]"),
             "B_datum": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), attained at w - z = c pi/2"),
             "L_datum": Constant.exact(full, "cos takes all of [-1, 1]"),
-            "lip_gradient_z": Constant.exact(full, "location family: Lip(grad) [E5]"),
-            "lip_hessian_z": Constant.exact(full / c, "location family: Lip(Hess) [E5]"),
+            "lip_gradient_z": Constant.exact(full, "location family: Lip(grad) [theory 5.8]"),
+            "lip_hessian_z": Constant.exact(full / c, "location family: Lip(Hess) [theory 5.8]"),
         }

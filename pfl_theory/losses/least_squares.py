@@ -73,12 +73,12 @@ class LeastSquares(Loss):
         checked_metric(metric, kappa, "labelled")
         m, n = row_moments(fed), fed.n_users
         c = {
-            "L": Constant.exact(m.lmax_s, "lmax(S) [E1]"),
-            "rho": Constant.exact(np.zeros(n), "quadratic [E1]"),
-            "L_datum": Constant.exact(m.radius**2, "max ||x||^2 [E1, one datum]"),
+            "L": Constant.exact(m.lmax_s, "lmax(S) [theory 5.4]"),
+            "rho": Constant.exact(np.zeros(n), "quadratic [theory 5.4]"),
+            "L_datum": Constant.exact(m.radius**2, "max ||x||^2, one datum [theory 5.4]"),
             "sigma_H": Constant.upper(
                 np.sqrt(np.maximum(m.m4 - m.frobenius_s**2, 0.0) + 4 * (m.size + 8) * 2.0**-53 * m.m4),
-                "E||x||^4 - ||S||_F^2, and its rounding [E1 1d]",
+                "E||x||^4 - ||S||_F^2, and its rounding [theory 5.4, 1d]",
             ),
         }
         if radius is None:
@@ -88,7 +88,7 @@ class LeastSquares(Loss):
                 "B_datum": Constant.none(n, grows),
                 "sigma_G": Constant.none(n, grows),
                 "lip_gradient_z": Constant.none(n, grows),
-                "lip_hessian_z": Constant.exact(np.full(n, 2 * m.radius.max()), "2X [E5 5f]"),
+                "lip_hessian_z": Constant.exact(np.full(n, 2 * m.radius.max()), "2X [theory 5.8, 5f]"),
             }
         w0 = ball_center(self.dim(fed), center)
         big, datum, spread = np.empty(n), np.empty(n), np.empty(n)
@@ -104,11 +104,11 @@ class LeastSquares(Loss):
         x_max = float(m.radius.max())
         lip = max(2 * reach * x_max + y_max, x_max if kappa is None else x_max / kappa)
         return c | {
-            "B": Constant.upper(big, f"||grad f(center)|| + R lmax(S) {where} [E1 1a]"),
+            "B": Constant.upper(big, f"||grad f(center)|| + R lmax(S) {where} [theory 5.4, 1a]"),
             "B_datum": Constant.upper(datum, f"max ||x||(|residual| + R||x||) {where}"),
-            "sigma_G": Constant.upper(spread, f"E||gradient||^2 {where} [E1 1d]"),
+            "sigma_G": Constant.upper(spread, f"E||gradient||^2 {where} [theory 5.4, 1d]"),
             "lip_gradient_z": Constant.upper(
-                np.full(n, lip), f"max(2RX + Y, X/kappa), metric ||x-x'|| + kappa|y-y'| {where} [E5 5f]"
+                np.full(n, lip), f"max(2RX + Y, X/kappa), metric ||x-x'|| + kappa|y-y'| {where} [theory 5.8, 5f]"
             ),
-            "lip_hessian_z": Constant.exact(np.full(n, 2 * x_max), "2X [E5 5f]"),
+            "lip_hessian_z": Constant.exact(np.full(n, 2 * x_max), "2X [theory 5.8, 5f]"),
         }

@@ -159,15 +159,19 @@ class LogCosh(Loss):
             var_g[i] = np.minimum(np.maximum(variance, 0), (c * np.tanh(spread / 2)) ** 2).sum()
             var_h[i] = np.minimum(0.25, SUP_D3_SQUARED_BY_VARIANCE * np.maximum(variance, 0) / c**2).sum()
         return {
-            "B": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), not attained [E4 4b]"),
-            "L": Constant.upper(curvature, "max_k sup_u E sech^2(u - z_k), maximised on a certified grid [E4 4b]"),
-            "rho": Constant.upper(third, "max_k sup_u |E phi'''(u - z_k)|, maximised on a certified grid [E4 4b]"),
-            "sigma_G": Constant.upper(np.sqrt(var_g), "sum_k min(Var z_k, tanh^2(range_k/2)) [E4 4c]"),
-            "sigma_H": Constant.upper(np.sqrt(var_h), "sum_k min(1/4, (16/27) Var z_k) [E4 4c]"),
+            "B": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), not attained [theory 5.7, 4b]"),
+            "L": Constant.upper(
+                curvature, "max_k sup_u E sech^2(u - z_k), maximised on a certified grid [theory 5.7, 4b]"
+            ),
+            "rho": Constant.upper(
+                third, "max_k sup_u |E phi'''(u - z_k)|, maximised on a certified grid [theory 5.7, 4b]"
+            ),
+            "sigma_G": Constant.upper(np.sqrt(var_g), "sum_k min(Var z_k, tanh^2(range_k/2)) [theory 5.7, 4c]"),
+            "sigma_H": Constant.upper(np.sqrt(var_h), "sum_k min(1/4, (16/27) Var z_k) [theory 5.7, 4c]"),
             "B_datum": Constant.exact(c * math.sqrt(d) * full, "c sqrt(d), not attained"),
             "L_datum": Constant.exact(full, "sech^2(0), attained"),
-            "lip_gradient_z": Constant.exact(full, "location family: Lip(grad phi) [E5]"),
-            "lip_hessian_z": Constant.exact(SUP_D3 / c * full, "location family: Lip(Hess phi) [E5]"),
+            "lip_gradient_z": Constant.exact(full, "location family: Lip(grad phi) [theory 5.8]"),
+            "lip_hessian_z": Constant.exact(SUP_D3 / c * full, "location family: Lip(Hess phi) [theory 5.8]"),
         }
 
     def _regression(
@@ -189,8 +193,7 @@ class LogCosh(Loss):
             lip = max(1.0, s, s + 1 / (4 * s) if s >= 0.5 else 1.0)
             t = (math.sqrt(1 + 3 * s * s) - 1) / (3 * s) if s > 0 else 0.0
             gradient = Constant.upper(
-                np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)),
-                "E5 5e, metric ||x-x'|| + kappa|y-y'|",
+                np.full(n, max(c * lip, x_max if kappa is None else x_max / kappa)), "metric ||x-x'|| + kappa|y-y'|"
             )
             hessian = Constant.upper(
                 np.full(
@@ -199,17 +202,18 @@ class LogCosh(Loss):
                         2 * x_max * (1 - t * t) * (1 + s * t), SUP_D3 / c * x_max**2 / (1.0 if kappa is None else kappa)
                     ),
                 ),
-                "E5 5e",
+                "log-cosh regression [theory 5.8, 5e]",
             )
         kind = Constant.exact if exact else Constant.upper
         return {
             "B": kind(
-                c * bounds, "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [E4 4d]"
+                c * bounds,
+                "max over signs of ||E s x||, not attained" if exact else "min(E||x||, sqrt lmax S) [theory 5.7, 4d]",
             ),
-            "L": Constant.upper(m.lmax_s, "lmax(S) [E4 4d]"),
-            "rho": Constant.upper(SUP_D3 / c * third_directional(m), "4/(3 sqrt 3) lmax(E||x||xx^T) [E4 4d]"),
-            "sigma_G": Constant.upper(c * np.sqrt(m.m2), "E||x||^2 [E4]"),
-            "sigma_H": Constant.upper(np.sqrt(m.m4), "E||x||^4 [E4]"),
+            "L": Constant.upper(m.lmax_s, "lmax(S) [theory 5.7, 4d]"),
+            "rho": Constant.upper(SUP_D3 / c * third_directional(m), "4/(3 sqrt 3) lmax(E||x||xx^T) [theory 5.7, 4d]"),
+            "sigma_G": Constant.upper(c * np.sqrt(m.m2), "E||x||^2 [theory 5.7]"),
+            "sigma_H": Constant.upper(np.sqrt(m.m4), "E||x||^4 [theory 5.7]"),
             "B_datum": Constant.exact(c * m.radius, "max ||x||, not attained"),
             "L_datum": Constant.exact(m.radius**2, "max ||x||^2"),
             "lip_gradient_z": gradient,

@@ -91,7 +91,7 @@ class Logistic(Loss):
     Parameters
     ----------
     l2 : float
-        Coefficient of (1/2)||w||^2, >= 0.
+        l2 coefficient: the factor of (1/2)||w||^2, >= 0.
     nonconvex : float
         Coefficient of the bounded nonconvex term, >= 0.
 
@@ -147,14 +147,17 @@ class Logistic(Loss):
         m, d, n = row_moments(fed), self.dim(fed), fed.n_users
         c = {
             "B": self._gradient_bound(fed, m),
-            "L": Constant.exact(m.lmax_s / 4, "lmax(S)/4, attained at w = 0 [E2 2c]"),
-            "rho": Constant.upper(third_directional(m) * SUP_D2_SIGMOID, "lmax(E||x||xx^T)/(6 sqrt 3) [E2 2d]"),
-            "sigma_G": Constant.upper(
-                np.sqrt([self._gradient_variance(fed, i) for i in range(n)]), "gradients lie on segments [E2 2f]"
+            "L": Constant.exact(m.lmax_s / 4, "lmax(S)/4, attained at w = 0 [theory 5.5, 2c]"),
+            "rho": Constant.upper(
+                third_directional(m) * SUP_D2_SIGMOID, "lmax(E||x||xx^T)/(6 sqrt 3) [theory 5.5, 2d]"
             ),
-            "sigma_H": Constant.upper(np.sqrt(m.m4) / 4, "E||x||^4/16 [E2 2f]"),
-            "B_datum": Constant.exact(m.radius, "max ||x||, not attained [E2 2a, one datum]"),
-            "L_datum": Constant.exact(m.radius**2 / 4, "max ||x||^2/4 [E2 2c, one datum]"),
+            "sigma_G": Constant.upper(
+                np.sqrt([self._gradient_variance(fed, i) for i in range(n)]),
+                "gradients lie on segments [theory 5.5, 2f]",
+            ),
+            "sigma_H": Constant.upper(np.sqrt(m.m4) / 4, "E||x||^4/16 [theory 5.5, 2f]"),
+            "B_datum": Constant.exact(m.radius, "max ||x||, not attained, one datum [theory 5.5, 2a]"),
+            "L_datum": Constant.exact(m.radius**2 / 4, "max ||x||^2/4, one datum [theory 5.5, 2c]"),
         }
         if self.nonconvex:
             b, curvature, third = (self.nonconvex * s for s in SUP_NONCONVEX)
@@ -162,7 +165,7 @@ class Logistic(Loss):
             c["B_datum"] = c["B_datum"].plus(b * math.sqrt(d), "nonconvex term", "upper")
             c["L"] = c["L"].plus(curvature, "nonconvex term, also largest at w = 0")
             c["L_datum"] = c["L_datum"].plus(curvature, "nonconvex term, also largest at w = 0")
-            c["rho"] = c["rho"].plus(third, "nonconvex term [E2 2g, 2h]")
+            c["rho"] = c["rho"].plus(third, "nonconvex term [theory 5.5, 2g, 2h]")
         if self.l2:
             c["L"], c["L_datum"] = c["L"].plus(self.l2, "l2"), c["L_datum"].plus(self.l2, "l2")
             for name in ("B", "B_datum"):
@@ -191,8 +194,8 @@ class Logistic(Loss):
                 exact = False
                 values[i] = (float(np.linalg.norm(signed.sum(0))) + min(m.m1[i], math.sqrt(m.lmax_s[i]))) / 2
         if exact:
-            return Constant.exact(values, "max over subsets J of ||sum_J pi s x||, not attained [E2 2a]")
-        return Constant.upper(values, "(||E s x|| + min(E||x||, sqrt lmax S))/2 [E2 2b]")
+            return Constant.exact(values, "max over subsets J of ||sum_J pi s x||, not attained [theory 5.5, 2a]")
+        return Constant.upper(values, "(||E s x|| + min(E||x||, sqrt lmax S))/2 [theory 5.5, 2b]")
 
     def _gradient_variance(self, fed: Federation, i: int) -> float:
         x, pi, y = user_rows(fed, i)
@@ -217,11 +220,13 @@ class Logistic(Loss):
             grad_jump = x_max / kappa if kappa is not None else None
             none = Constant.none(n, "features move: give radius= for a ball of w, and kappa=")
         if fed.n_features == 1 and not (self.l2 or self.nonconvex):
-            hessian = Constant.exact(np.full(n, x_max / 2), "one feature, every w: X/2 [E5 5b]")
+            hessian = Constant.exact(np.full(n, x_max / 2), "one feature, every w: X/2 [theory 5.8, 5b]")
             gradient = (
                 none
                 if grad_jump is None
-                else Constant.upper(np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [E5 5a, 5b]")
+                else Constant.upper(
+                    np.full(n, max(ONE_FEATURE_LIP_Z, grad_jump)), "one feature, every w [theory 5.8, 5a, 5b]"
+                )
             )
             return {"lip_gradient_z": gradient, "lip_hessian_z": hessian}
         if radius is None:
@@ -235,21 +240,21 @@ class Logistic(Loss):
             if grad_jump is None
             else Constant.upper(
                 np.full(n, max(feature_lipschitz(s), grad_jump)),
-                f"max(L_x, X/kappa), ball of radius {radius:g} [E5 5a, 5c]",
+                f"max(L_x, X/kappa), ball of radius {radius:g} [theory 5.8, 5a, 5c]",
             )
         )
         return {
             "lip_gradient_z": gradient,
             "lip_hessian_z": Constant.upper(
                 np.full(n, x_max * (0.5 + s * SUP_D2_SIGMOID)),
-                f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [D6.3]",
+                f"X(1/2 + RX/(6 sqrt 3)), ball of radius {radius:g} [theory 5.8]",
             ),
         }
 
 
 def feature_lipschitz(s: float) -> float:
-    """Lipschitz constant of x -> gradient on ||w|| ||x|| <= s [E5 5c], maximised over |u| <= s and rounded up by 1e-6
-    relative.
+    """Lipschitz constant of x -> gradient on ||w|| ||x|| <= s [theory 5.8, 5c], maximised over |u| <= s and rounded up
+    by 1e-6 relative.
 
     Examples
     --------
@@ -257,7 +262,7 @@ def feature_lipschitz(s: float) -> float:
     1.3094
     """
     # the maximum lies at u >= 0, where what stands under the root is at least 1; the grid misses it by less than the
-    # margin added (docs/theory.md)
+    # margin added (docs/theory/constants.md#5-8-logistic-on-a-ball)
     u = np.linspace(0.0, s, 100_001)
     e = np.exp(-u)
     a, b = 1 / (1 + e), e / (1 + e) ** 2

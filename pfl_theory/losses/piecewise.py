@@ -19,7 +19,8 @@ from ..errors import require
 from ..rigour.rounding import UNIT
 from .noise import FiniteNoise
 
-# roundings between the running sums over nodes and one value of F'', roots of the cubic included (docs/theory.md)
+# roundings between the running sums over nodes and one value of F'', roots of the cubic included
+# (docs/theory/left-side.md#3-2)
 OPERATIONS = 1024
 
 

@@ -137,8 +137,8 @@ class Quadratic(Loss):
         return np.broadcast_to(a, (n_users, dim, dim))
 
     def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray]:
-        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [E1 1b], and its
-        rounding error.
+        """Exact Lipschitz constant of grad F_i per user: max over eigenvalues a of |a| (1 - alpha a)^2 [theory 5.3,
+        1b], and its rounding error.
         """
         d = self.dim(fed)
         eigenvalues = np.linalg.eigvalsh(self.matrices(fed.n_users, d))
@@ -150,19 +150,19 @@ class Quadratic(Loss):
 
     def heterogeneity(self, fed: Federation) -> dict[str, Constant]:
         """One curvature A for all users: gamma_G^2 = (1/n) sum ||A (zbar_i - zbar)||^2, gamma_H = 0; with A_i of their
-        own gamma_G is infinite and gamma_H the root mean square of ||A_i - Abar|| [E1].
+        own gamma_G is infinite and gamma_H the root mean square of ||A_i - Abar|| [theory 5.9].
         """
         a = self.matrices(fed.n_users, self.dim(fed))
         # one matrix for all, exactly: the mean of equal numbers may be off by a rounding
         same = bool((a == a[0]).all())
         spread = np.zeros(fed.n_users) if same else np.linalg.norm(a - a.mean(0), ord=2, axis=(1, 2))
-        gamma_h = Constant.exact(np.sqrt((spread**2).mean()), "r.m.s. of ||A_i - mean A|| [E1]")
+        gamma_h = Constant.exact(np.sqrt((spread**2).mean()), "r.m.s. of ||A_i - mean A|| [theory 5.9]")
         if not same:
             unknown = "users' curvatures differ: the gradient difference grows linearly in w"
             return {"gamma_G": Constant.none(1, unknown), "gamma_H": gamma_h}
         means = np.stack([pi @ z for z, pi, _ in (user_rows(fed, i) for i in range(fed.n_users))])
         away = (means - means.mean(0)) @ a[0]
-        how = "r.m.s. of ||A(mean_i - mean)||, every w [E1]"
+        how = "r.m.s. of ||A(mean_i - mean)||, every w [theory 5.9]"
         return {"gamma_G": Constant.exact(np.sqrt((away**2).sum(1).mean()), how), "gamma_H": gamma_h}
 
     def constants(
@@ -192,7 +192,8 @@ class Quadratic(Loss):
             if radius is None
             else {
                 "B": Constant.upper(
-                    away + radius * norm, f"||A(center - mean)|| + R||A|| on the ball of radius {radius:g} [E1 1a]"
+                    away + radius * norm,
+                    f"||A(center - mean)|| + R||A|| on the ball of radius {radius:g} [theory 5.3, 1a]",
                 ),
                 "B_datum": Constant.upper(
                     datum + radius * norm, f"the same with the farthest point, radius {radius:g}"
@@ -202,11 +203,11 @@ class Quadratic(Loss):
         if not norm.any():
             bounds = {name: Constant.exact(np.zeros(n), "A = 0") for name in bounds}
         return bounds | {
-            "L": Constant.exact(norm, "||A||, everywhere [E1]"),
-            "rho": Constant.exact(np.zeros(n), "quadratic [E1]"),
-            "sigma_G": Constant.exact(spread, "tr(A Cov A), every w [E1]"),
-            "sigma_H": Constant.exact(np.zeros(n), "the Hessian does not see the data [E1]"),
-            "L_datum": Constant.exact(norm, "||A||, everywhere [E1]"),
-            "lip_gradient_z": Constant.exact(norm, "location family: ||A|| [E5]"),
-            "lip_hessian_z": Constant.exact(np.zeros(n), "location family [E5]"),
+            "L": Constant.exact(norm, "||A||, everywhere [theory 5.3]"),
+            "rho": Constant.exact(np.zeros(n), "quadratic [theory 5.3]"),
+            "sigma_G": Constant.exact(spread, "tr(A Cov A), every w [theory 5.3]"),
+            "sigma_H": Constant.exact(np.zeros(n), "the Hessian does not see the data [theory 5.3]"),
+            "L_datum": Constant.exact(norm, "||A||, everywhere [theory 5.3]"),
+            "lip_gradient_z": Constant.exact(norm, "location family: ||A|| [theory 5.8]"),
+            "lip_hessian_z": Constant.exact(np.zeros(n), "location family [theory 5.8]"),
         }

@@ -1,4 +1,4 @@
-"""Moments of a user's rows that enter the constants (proofs: docs/theory.md, section on constants of losses)."""
+"""Moments of a user's rows that enter the constants (proofs: docs/theory/constants.md#5-1)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from .dispatch import implements
 from .loss import Loss, ball_center, checked_hyperparameter, checked_metric, class_labels
 from .row_moments import RowMoments, row_moments, third_directional, user_rows
 
-C3 = math.sqrt(6) / 9  # Hessian-Lipschitz constant of log-sum-exp, for every C >= 2 [E3 3a]
+C3 = math.sqrt(6) / 9  # Hessian-Lipschitz constant of log-sum-exp, for every C >= 2 [theory 5.6, 3a]
 BLOCK = 64  # rows gathered, cast and scaled at once: 64 x 784 float64 stay in the second-level cache
 ENUMERATED_MAPS = 4096
 
@@ -162,7 +162,7 @@ class Softmax(Loss):
     n_classes : int
         C >= 2.
     l2 : float
-        Coefficient of (1/2)||W||_F^2, >= 0.
+        l2 coefficient: the factor of (1/2)||W||_F^2, >= 0.
 
     Examples
     --------
@@ -214,13 +214,15 @@ class Softmax(Loss):
             "B": self._gradient_bound(fed, m),
             "L": known(
                 m.lmax_s / 2,
-                "lmax(S)/2" + (", attained at W = 0" if two else ", a supremum" if positive else "") + " [E3 3d]",
+                "lmax(S)/2"
+                + (", attained at W = 0" if two else ", a supremum" if positive else "")
+                + " [theory 5.6, 3d]",
             ),
-            "rho": Constant.upper(C3 * third_directional(m), "(sqrt 6/9) lmax(E||x||xx^T) [E3 3e]"),
-            "sigma_G": Constant.upper(np.sqrt(2 * m.m2), "2 E||x||^2 [E3 3f]"),
-            "sigma_H": Constant.upper(np.sqrt(m.m4) / 2, "E||x||^4/4 [E3 3f]"),
-            "B_datum": Constant.exact(math.sqrt(2) * m.radius, "sqrt 2 max ||x||, not attained [E3]"),
-            "L_datum": known(m.radius**2 / 2, "max ||x||^2/2 [E3]"),
+            "rho": Constant.upper(C3 * third_directional(m), "(sqrt 6/9) lmax(E||x||xx^T) [theory 5.6, 3e]"),
+            "sigma_G": Constant.upper(np.sqrt(2 * m.m2), "2 E||x||^2 [theory 5.6, 3f]"),
+            "sigma_H": Constant.upper(np.sqrt(m.m4) / 2, "E||x||^4/4 [theory 5.6, 3f]"),
+            "B_datum": Constant.exact(math.sqrt(2) * m.radius, "sqrt 2 max ||x||, not attained [theory 5.6]"),
+            "L_datum": known(m.radius**2 / 2, "max ||x||^2/2 [theory 5.6]"),
         }
         if self.l2:
             c["L"], c["L_datum"] = c["L"].plus(self.l2, "l2"), c["L_datum"].plus(self.l2, "l2")
@@ -248,8 +250,8 @@ class Softmax(Loss):
             sums = np.einsum("kmc,m,mp->kcp", eye[maps] - eye[y], pi, x)
             values[i] = np.sqrt((sums**2).sum((1, 2)).max())
         if exact:
-            return Constant.exact(values, "max over maps j -> k_j, not attained [E3 3b]")
-        return Constant.upper(values, "sqrt 2 min(E||x||, sqrt lmax S) [E3 3c]")
+            return Constant.exact(values, "max over maps j -> k_j, not attained [theory 5.6, 3b]")
+        return Constant.upper(values, "sqrt 2 min(E||x||, sqrt lmax S) [theory 5.6, 3c]")
 
     def _data_constants(
         self,
@@ -266,7 +268,7 @@ class Softmax(Loss):
             none = Constant.none(n, "features move: give radius= for a ball of w")
             return {"lip_gradient_z": none, "lip_hessian_z": none}
         reach = radius + float(np.linalg.norm(ball_center(self.dim(fed), center)))
-        where = f"ball of radius {radius:g} [E5 5g]"
+        where = f"ball of radius {radius:g} [theory 5.8, 5g]"
         if metric == "euclidean" or kappa is None:
             gradient = Constant.none(
                 n, "labels move the gradient but not ||x - x'||; use metric='labelled' with kappa="

@@ -21,6 +21,7 @@ from .rows import largest_ratio, on_witness, read_rows, rows_of
 from .statement import described_by, heading, linked, numbers_of, page, section, tightness, verdicts, witness_text
 from .templates import MARK
 from .text import code, escaped, number, shortened, table
+from .wrap import wrapped
 
 __all__ = [
     "END",
@@ -52,5 +53,6 @@ __all__ = [
     "verdicts",
     "with_front_table",
     "witness_text",
+    "wrapped",
     "write_pages",
 ]

@@ -16,6 +16,7 @@ from .rows import Row, largest_ratio, on_witness, rows_of
 from .statement import page
 from .templates import MARK, filled
 from .text import escaped, number, table
+from .wrap import wrapped
 
 if TYPE_CHECKING:
     from ..judging.claim import Claim
@@ -131,7 +132,7 @@ def index_page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
                 ]
             )
     every = table(("statement", "version", "form", "what", "on its witness", "ratio", "rows"), lines)
-    return filled("front.md", "index", front=front_table(claims, rows, link=""), every=every) + "\n"
+    return wrapped(filled("front.md", "index", front=front_table(claims, rows, link=""), every=every)) + "\n"
 
 
 def all_pages(claims: Sequence[Claim], rows: Sequence[Row]) -> dict[str, str]:

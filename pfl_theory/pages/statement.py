@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .rows import Row, command, on_witness, rows_of
 from .templates import filled
 from .text import code, escaped, number, shortened, table
+from .wrap import wrapped
 
 if TYPE_CHECKING:
     from ..judging.claim import Claim
@@ -36,7 +38,7 @@ def section(claim: Claim, rows: Sequence[Row]) -> str:
     """One version and form: what it says, when, where from, how tight, on what, and its verdicts."""
     outcome, ratio = on_witness(claim, rows)
     remarks = [line for line in (refuted(claim, outcome, ratio), left_open(claim)) if line]
-    return filled(
+    made = filled(
         "statement.md",
         "section",
         heading=heading(claim),
@@ -50,6 +52,7 @@ def section(claim: Claim, rows: Sequence[Row]) -> str:
         command=code(command(claim, "witness")),
         verdicts=verdicts(rows_of(claim, rows)),
     )
+    return wrapped(made)
 
 
 def heading(claim: Claim) -> str:
@@ -58,14 +61,14 @@ def heading(claim: Claim) -> str:
 
 
 def linked(text: str) -> str:
-    """The theory as a link, as seen from a page.
+    """Places of the theory as links, as seen from a page.
 
     Examples
     --------
-    >>> linked("docs/theory.md, section 9.4")
-    '[docs/theory.md](../theory.md), section 9.4'
+    >>> linked("Theorem 2, docs/theory/theorem-4-5.md#9-5-4-theorem-2")
+    'Theorem 2, [theorem-4-5.md#9-5-4-theorem-2](../theory/theorem-4-5.md#9-5-4-theorem-2)'
     """
-    return text.replace("docs/theory.md", "[docs/theory.md](../theory.md)")
+    return re.sub(r"docs/theory/([\w-]+\.md#[\w-]+)", r"[\1](../theory/\1)", text)
 
 
 def tightness(claim: Claim, ratio: float) -> str:

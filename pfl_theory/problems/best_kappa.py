@@ -27,7 +27,7 @@ class BestKappa(NamedTuple):
 
 
 def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLike | None = None) -> BestKappa:
-    """kappa* = J / L_x: the metric ||x - x'|| + kappa [y != y'] for which L_Z W1 is smallest [D6.2].
+    """kappa* = J / L_x: the metric ||x - x'|| + kappa [y != y'] for which L_Z W1 is smallest [theory 8.4].
 
     L_x bounds the gradient's change with the features, J with the label; L_Z = max(L_x, J / kappa). W1 is concave and
     nondecreasing in kappa, so L_Z W1 falls up to kappa* and rises beyond.

@@ -15,7 +15,7 @@ def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[s
 
     - What the loss itself knows (:meth:`~pfl_theory.losses.loss.Loss.heterogeneity`).
     - A canonical link (logistic, softmax) on features all users share: gradient differences do not depend on w and
-      Hessians agree (D7.1).
+      Hessians agree [theory 5.9].
     - Else: the mean is the best centre, so (1/n) sum ||g_i - g||^2 <= (1/n) sum ||g_i||^2 <= (1/n) sum B_i^2; and a
       Hessian difference is at most max(L_i, mean L) in norm for convex users, L_i + mean L in general.
     """
@@ -33,9 +33,9 @@ def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[s
         return {
             "gamma_G": Constant.exact(
                 np.sqrt((away**2).sum((1, 2)).mean()),
-                "shared features: r.m.s. of ||E[(eta_i - eta) x]||, every w [D7.1]",
+                "shared features: r.m.s. of ||E[(eta_i - eta) x]||, every w [theory 5.9]",
             ),
-            "gamma_H": Constant.exact(0.0, "shared features: Hessians agree [D7.1]"),
+            "gamma_H": Constant.exact(0.0, "shared features: Hessians agree [theory 5.9]"),
         }
     b, curvature = c["B"], c["L"]
     gamma_g = (

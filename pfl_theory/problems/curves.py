@@ -87,7 +87,7 @@ def heterogeneity(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def gradient_error(curves: Sequence[Curve]) -> float:
-    """Bound of the rounding error of f' at a point (docs/theory.md, section 3.2, 1)."""
+    """Bound of the rounding error of f' at a point (docs/theory/left-side.md#3-2, 1)."""
     return max((3 * len(c.x) + 64) * UNIT * (c.steepest + c.variation) for c in curves)
 
 

@@ -42,7 +42,7 @@ class AlongRun:
 
 
 def gamma_along_run(problem: Problem, points: ArrayLike, alpha: float | None = None) -> AlongRun:
-    """gamma_G, gamma_H and gamma_F at visited points: what the proofs use of them [D5.4].
+    """gamma_G, gamma_H and gamma_F at visited points: what the proofs use of them [theory 5.11].
 
     Parameters
     ----------
@@ -112,7 +112,8 @@ class Debiased:
 
 
 def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> Debiased:  # noqa: N802 - the paper's symbol
-    """gamma_G(w)^2 of the laws from which the users' rows were drawn: the plug-in minus the noise of sampling [D9.5].
+    """gamma_G(w)^2 of the laws from which the users' rows were drawn: the plug-in minus the noise of sampling [theory
+    5.12].
 
     Parameters
     ----------
@@ -138,8 +139,8 @@ def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> 
     of the leave-one-row-out jackknife and of the linear part alone (they agree as the m_i grow). The interval keeps the
     ratio of variance to plug-in and not the variance itself, for a square has a variance that grows with it: all t with
     (plug_in - s)^2 <= z^2 (variance/plug_in) s, s = t + floor. It is asymptotic in the m_i, and conservative near
-    gamma_G = 0 (docs/theory.md); users with fewer than ten rows are too few for its level. One gradient a row is
-    computed; memory stays at blocks of 16 MB of them.
+    gamma_G = 0 (docs/theory/heterogeneity.md#5-12); users with fewer than ten rows are too few for its level. One
+    gradient a row is computed; memory stays at blocks of 16 MB of them.
 
     Examples
     --------

@@ -45,7 +45,7 @@ def class_gradients(problem: Problem, w: ArrayLike) -> NDArray:
 
 def gamma_G_by_label_shift(class_gradients: ArrayLike, label_laws: ArrayLike) -> float:  # noqa: N802 - the paper's symbol
     """gamma_G(w) of users p_i = sum_y pi_i(y) q_y that share the laws q_y of the classes, exact: gamma_G^2 = <S, K>
-    [D3.3].
+    [theory 5.13].
 
     S = (1/n) sum (pi_i - pi)(pi_i - pi)^T is the covariance of the label laws over users, K the Gram matrix of the
     class gradients.
@@ -74,7 +74,7 @@ def gamma_G_by_label_shift(class_gradients: ArrayLike, label_laws: ArrayLike) ->
 
 
 def label_shift_bound(class_gradients: ArrayLike, label_laws: ArrayLike) -> float:
-    """Upper bound of gamma_G(w) under label shift: max ||G_y - G_y'|| times the r.m.s. of TV(pi_i, pi) [D3.3].
+    """Upper bound of gamma_G(w) under label shift: max ||G_y - G_y'|| times the r.m.s. of TV(pi_i, pi) [theory 5.13].
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def gamma_G_slope(problem: Problem, *, radius: float | None = None, center: Arra
     Notes
     -----
     The derivative of gamma_G along a unit v is at most ((1/n) sum ||(H_i - H) v||^2)^(1/2), a standard deviation over
-    users [D5.1; docs/theory.md].
+    users [theory 5.11].
 
     Examples
     --------
@@ -103,11 +103,11 @@ def supremum_gamma_G(  # noqa: N802 - the paper's symbol
     -----
     A cell with a point p at gamma_G(p) = g, farthest reach h, slope s of :func:`gamma_G_slope` and q = g^2 holds no
     value above min(g + s h, (q + ||grad q(p)|| h + (s^2 + r (g + s h)) h^2)^(1/2)), r the root mean square of the
-    users' rho [D5.1, D5.2; docs/theory.md].
+    users' rho [theory 5.11].
 
     Examples
     --------
-    Users x = 1 and x = 2, both with label 1: neither w = 0 nor infinity is the maximiser [D5.3].
+    Users x = 1 and x = 2, both with label 1: neither w = 0 nor infinity is the maximiser [theory 5.11].
 
     >>> import pfl_theory as pfl
     >>> problem = pfl.Problem(pfl.losses.Logistic(), pfl.Federation.from_arrays([[[1.0]], [[2.0]]], [[1], [1]]))
@@ -160,7 +160,7 @@ def _slope(problem: Problem, constants: dict[str, Constant]) -> Constant:
     if not choices:
         return Constant.none(1, "needs L or gamma_H from above")
     least = min(choices, key=lambda name: choices[name])
-    return Constant.upper(choices[least], f"{least} [D5.1]")
+    return Constant.upper(choices[least], f"{least} [theory 5.11]")
 
 
 def square_and_slope(problem: Problem, w: NDArray) -> tuple[float, NDArray]:
@@ -225,13 +225,13 @@ def _supremum(
     known = constants.get("gamma_G")
     if known is not None and known.usable:
         upper = min(upper, known.max())
-    reason = f"{where}: branch and bound, {gap:.1e} above the value {found:.10g} found [D5.2]"
+    reason = f"{where}: branch and bound, {gap:.1e} above the value {found:.10g} found [theory 5.11]"
     return Supremum(np.array([max(upper, found)]), "upper", reason, found, at)
 
 
 def _rounding(problem: Problem, constants: dict[str, Constant], reach: float) -> float:
-    """Bound of the rounding error of a computed gamma_G at ||w|| <= reach (docs/theory.md); functions are taken as they
-    compute.
+    """Bound of the rounding error of a computed gamma_G at ||w|| <= reach
+    (docs/theory/heterogeneity.md#5-11-certified-supremum); functions are taken as they compute.
     """
     if not isinstance(problem.oracle, RowOracle):
         return 0.0
@@ -270,7 +270,7 @@ def _logistic_slopes(problem: Problem) -> Slopes:
 
 def _on_the_line(problem: Problem, tolerance: float) -> Supremum:
     """Branch and bound on [-W, W], and beyond it the limits with |gamma_G(w) - gamma_G(+-inf)| <= r.m.s. of E_i|x|
-    e^{-W|x|} [D5.2].
+    e^{-W|x|} [theory 5.11].
     """
     users = [user_rows(problem.federation, i) for i in range(problem.n_users)]
 

@@ -2,7 +2,7 @@
 
 At most `TOGETHER` sampled verdicts are judged together; each has level `LEVEL`, so that all of them are right at once
 with probability at least 1 - `ERROR` (Bonferroni). The intervals are proved for every sample size, not asymptotic:
-docs/theory.md, section 9.1.
+docs/theory/batches.md#9-1.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Right sides of Lemmas 4.2 to 4.4, as transcribed and sharp.
 
 Smoothness of F (4.2), bias and mean square error of the stochastic meta-gradient (4.3), spread of the users'
-meta-gradients (4.4). Proofs: docs/theory.md, sections 2 and 9.1 to 9.3.
+meta-gradients (4.4). Proofs: docs/theory/smoothness.md#2 and docs/theory/batches.md#9-1 and
+docs/theory/meta-gradients.md#9-3.
 """
 
 from __future__ import annotations

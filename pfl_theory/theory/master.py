@@ -1,7 +1,7 @@
 """The corrected Theorem 4.5 as formulas: the master inequalities (M-i), (M-ii), (M-r1) and the linear form with
 explicit constants.
 
-Proofs: docs/theory.md, section 9.5. All formulas take balls and give balls: what comes out encloses the exact right
+Proofs: docs/theory/theorem-4-5.md#9-5. All formulas take balls and give balls: what comes out encloses the exact right
 side.
 """
 

@@ -1,6 +1,6 @@
 """Right sides of Corollary 4.6: its parameters, rates, least numbers of rounds, and a recipe for steps and rounds.
 
-Proofs: docs/theory.md, section 9.5.8.
+Proofs: docs/theory/corollary-4-6.md#9-5-8.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
 
     The upper end comes with a q that does it. Below the lower end no q does: on a cell of sigma = u/(2 - u) the first
     term of X^2 is least at its upper end and the second at its lower end, and no sigma beyond eps/P can do it
-    (docs/theory.md, section 9.5.8).
+    (docs/theory/corollary-4-6.md#9-5-8).
 
     Examples
     --------
@@ -143,7 +143,7 @@ def recipe(
     Notes
     -----
     For r < 1 and small epsilon both s and x = s/tau are of order epsilon, so tau does not grow: local steps replace the
-    averaging of noise within a batch, they do not save rounds (docs/theory.md, section 9.5.8).
+    averaging of noise within a batch, they do not save rounds (docs/theory/corollary-4-6.md#9-5-8).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Algorithm 1 (Per-FedAvg), line by line as transcribed in docs/theory.md. Slow on purpose."""
+"""Algorithm 1 (Per-FedAvg), line by line as transcribed in docs/theory/notation.md#1-2. Slow on purpose."""
 
 from __future__ import annotations
 

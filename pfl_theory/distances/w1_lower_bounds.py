@@ -1,5 +1,5 @@
 """Cheaper quantities that bound W1 from below. None of them bounds gamma_G from above, except through W1 itself
-[D9.5].
+[theory 8.7].
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def mean_sliced_factor(d: int) -> float:
 def lower_bounds(
     p: Measure, q: Measure, *, directions: int = 100, smoothing: float = 0.1, sweeps: int = 20, seed: int = 0
 ) -> dict[str, float]:
-    """Lower bounds of the Euclidean W1(p, q), each proved in docs/theory.md, section 8.7.
+    """Lower bounds of the Euclidean W1(p, q), each proved in docs/theory/sampling.md#8-7.
 
     Parameters
     ----------
