@@ -101,7 +101,7 @@ def names_below(base: type) -> list[str]:
     >>> "Logistic" in names_below(Loss)
     True
     """
-    below = base.__subclasses__()
+    below: list[type] = base.__subclasses__()
     return sorted({*map(name_of, below), *(name for kind in below for name in names_below(kind))})
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..algorithms.algorithm import Algorithm, as_dict
 from ..constants import Constant
-from ..discovery import class_named, load, name_of
+from ..discovery import class_named, load, name_of, names_below
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses.loss import Loss
@@ -206,11 +206,10 @@ def _algorithm(given: Any, path: Path) -> Algorithm | None:
 
 def _known(name: Any, base: type, what: str, path: Path) -> Any:
     """The class of this name, from this package or defined elsewhere in this process."""
-    package = load(base.__module__.rpartition(".")[0])  # by name: only who reads files depends on all there is
+    load(base.__module__.rpartition(".")[0])  # by name: only who reads files depends on all there is
     found: type | None = class_named(str(name), base)
     if found is None:
-        kinds = (kind for kind in vars(package).values() if isinstance(kind, type) and issubclass(kind, base))
-        known = ", ".join(sorted(kind.__name__ for kind in kinds if kind is not base))
+        known = ", ".join(names_below(base))
         raise InputError(f"{path}: {what} {name!r} is unknown; choose one of {known}, or import its module first")
     return found
 
