@@ -144,3 +144,46 @@ def test_the_row_of_the_issue():
         instance = pfl.Instance(problem, 0.25, np.linspace(-0.3, 0.6, 7)[:, None], algorithm=algorithm)
         assert claim.judge(instance).outcome == "HOLDS"
         assert claim.judge(instance, factor=1e-6).outcome == "VIOLATED"
+
+
+# --- E14, E15: sizes at which products underflow or overflow ---
+
+
+def scaled(power):
+    """The witness of Lemma 4.2 with its variable in another unit: f(w) becomes f(w / s)."""
+    base = witness_curve(1.0, 1.0, 4.0, 1.0)
+    s = 2.0**power
+    with np.errstate(all="ignore"):  # cubes of such numbers overflow on the way
+        problem = pfl.Problem.from_curves([Curve(base.x * s, base.h / s**2, base.anchor * s, base.slope / s)])
+    return pfl.Instance(problem, s**2, base.x[:, None] * s)
+
+
+@pytest.mark.parametrize("version", ["paper", "sharp"])
+@pytest.mark.parametrize("power", [0, -40, 40])
+def test_units_change_nothing(version, power):
+    claim = claims.get("lemma-4.2", version=version)
+    assert claim.judge(scaled(power)).outcome == "HOLDS"
+    assert claim.judge(scaled(power), factor=0.01).outcome == "VIOLATED"
+
+
+@pytest.mark.parametrize("claim", claims.all_claims(), ids=lambda c: f"{c.name}-{c.version}-{c.form}")
+@pytest.mark.parametrize("power", [-320, -276, -180, 180, 276, 320])
+def test_extreme_units_are_said_to_be_extreme(claim, power):
+    verdict = claim.judge(scaled(power))
+    assert verdict.outcome in ("INCONCLUSIVE", "NOT_APPLICABLE")
+    assert claim.judge(scaled(power), factor=1e-3).outcome in ("INCONCLUSIVE", "NOT_APPLICABLE")
+
+
+def test_extreme_steps_and_points():
+    base = scaled(0)
+    for changed in ({"alpha": 1e308}, {"points": np.array([[0.0], [1e200]])}):
+        instance = dataclasses.replace(base, **changed)
+        verdict = claims.get("lemma-4.2", version="sharp").judge(instance)
+        assert verdict.outcome == "INCONCLUSIVE"
+        assert "beyond what floats can judge" in verdict.reason
+
+
+def test_what_the_caller_has_set_changes_no_verdict():
+    with np.errstate(all="raise"):
+        assert claims.get("lemma-4.2").judge().outcome == "HOLDS"
+        assert claims.get("lemma-4.2").control().outcome == "VIOLATED"

@@ -16,6 +16,7 @@ from .instance import Instance
 SEVERITY = ("HOLDS", "INCONCLUSIVE", "VIOLATED")
 SMALL = 1e-6  # of the right side: how wide sides may be that are called equal
 TINY = 1e-9  # of the numbers behind it: what a left side may be that is called 0
+LEAST, MOST = 2.0**-140, 2.0**140  # sizes of steps, points and constants that are judged
 OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
 PAPER = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4"
 
@@ -219,7 +220,12 @@ class Claim:
         InputError
             A side is NaN, or the instance is empty.
         """
-        at = self.witness() if instance is None else instance
+        with np.errstate(
+            all="ignore"
+        ):  # a NaN is refused, an infinite end settles nothing: whatever the caller has set
+            return self._judged(self.witness() if instance is None else instance, factor)
+
+    def _judged(self, at: Instance, factor: float) -> Verdict:
         where: Any = {
             "claim": self.name,
             "version": self.version,
@@ -231,6 +237,9 @@ class Claim:
             failure = hypothesis.check(at)
             if failure is not None:
                 return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)
+        unfit = beyond_floats(at)
+        if unfit is not None:
+            return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
         found = self.sides(at)
         lhs, rhs, outcome, reason, attained = found.worst(factor)
         ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
@@ -271,6 +280,27 @@ class Claim:
             f"instance {name!r} of {self.name}: no such file, nor one of "
             f"{', '.join(repr(c) for c in ['witness', *(c.name for c in self.cases)])}"
         )
+
+
+def beyond_floats(instance: Instance) -> str | None:
+    """Why floats cannot judge an instance, or None: its step, points or constants are so small or large that products
+    of a few of them underflow or overflow, where no bound of relative rounding holds.
+
+    Right sides are products of at most seven of these numbers: between `LEAST` and `MOST` they stay normal.
+    """
+    sizes = {"alpha": np.array([instance.alpha])}
+    if instance.points is not None:
+        sizes["a point's norm"] = np.linalg.norm(instance.points, axis=1)
+    for name, constant in instance.constants.items():
+        if constant.usable:
+            sizes[name] = np.abs(constant.values)
+    for name, values in sizes.items():
+        there = values[values > 0]
+        for value in (there.min(initial=MOST), there.max(initial=LEAST)):
+            if not LEAST <= value <= MOST:
+                unit = "measure data and points in another unit"
+                return f"{name} = {value:.3g} is beyond what floats can judge ({LEAST:.2g} to {MOST:.2g}): {unit}."
+    return None
 
 
 def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, bool]:
