@@ -42,6 +42,7 @@ def sides(instance: Instance) -> Sides:
         Interval.with_error(float(max(away)), error),
         Interval.with_error(right, alpha * L * gradient_error(curves) + 8 * UNIT * right),
         "points",
+        size=(1 + alpha * L) * B,
     )
 
 

@@ -22,7 +22,7 @@ from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
 from ..judging.hypotheses import CONVEX, SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
 from ..judging.on_curves import ON_CURVES, curves_of, gammas, points_of, random_curves
-from ..judging.on_data import of_rounding, worst_point
+from ..judging.on_data import at_points, of_rounding
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.curves import gradient_error, hessian_error, meta_gradient_error
 from ..problems.problem import Problem
@@ -92,7 +92,7 @@ def _sides(formula: Callable[..., float], *, convex: bool) -> Callable[[Instance
             )
 
         points_of(instance)
-        return worst_point(instance, at)
+        return at_points(instance, at)
 
     return sides
 

@@ -23,6 +23,7 @@ from ..judging.instances_on_data import HANDWRITTEN, opposite_gradients, random_
 from ..judging.on_data import (
     ON_DATA,
     SOURCE,
+    at_points,
     diameter,
     exact_interval,
     gradient_error,
@@ -30,7 +31,6 @@ from ..judging.on_data import (
     on_points,
     scaled,
     squared_spread,
-    worst_point,
 )
 from ..losses.cosine import Cosine
 from ..losses.quadratic import Quadratic
@@ -45,7 +45,7 @@ def paper_sides(instance: Instance) -> Sides:
     largest = bound(instance, "B_datum")
     m = data.mean_square().times(4.0)
     right = scaled(largest**2, m if m.middle <= 1.0 else exact_interval(1.0, 0), 64 + instance.problem.dim)
-    return worst_point(instance, lambda w: (gradient_spread(instance, w, largest), right))
+    return at_points(instance, lambda w: (gradient_spread(instance, w, largest), right), size=largest**2)
 
 
 def sharp_sides(instance: Instance) -> Sides:
@@ -61,7 +61,7 @@ def sharp_sides(instance: Instance) -> Sides:
         error = gradient_error(instance, largest, w) + data.hidden(largest, instance.problem.dim)
         return gradient_spread(instance, w, largest), squared_spread(square, error, data.mass.size + g.shape[1])
 
-    return worst_point(instance, at)
+    return at_points(instance, at)
 
 
 def enclosing_radius(vectors: NDArray) -> float:

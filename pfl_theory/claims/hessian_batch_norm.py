@@ -109,20 +109,23 @@ def _sides(*, fixed: bool):  # type: ignore[no-untyped-def]
             f"batches: {count:.3g} outcomes to enumerate, at most {LARGEST_ENUMERATION:g}; use a smaller D''",
         )
         square, whole = np.zeros((d, d)), 0.0
-        for probability, share in batches(
-            size, np.full(m, 1 / m), replace=sizes.replace, rows=max(1, 2**17 // max(m, d * d))
-        ):
+        rows = max(1, 2**17 // max(m, d * d))
+        for probability, share in batches(size, np.full(m, 1 / m), replace=sizes.replace, rows=rows):
             mean = np.tensordot(share, away, 1)
             square += np.einsum("k,kij,kjl->il", probability, mean, mean)
             whole += float(probability @ norms(mean) ** 2)
         largest = float(norms(data.matrices).max())
         value = float(np.linalg.eigvalsh(square)[-1]) if fixed else whole
-        # Hessians are off by (m + 4) u of the largest; sums over batches and coordinates, eigenvalues d^2 of it
-        error = 32 * (m + d * d + 12 * (size or 0) + 2**17 + count / 2**10) * UNIT * largest**2
+        # Hessians are off by (m + 4) u of the largest; sums over a block and over blocks, eigenvalues d^2 of it
+        terms = m + d * d + 12 * (size or 0) + min(count, rows) + -(-count // rows)
+        error = 32 * terms * UNIT * largest**2
         sigma = bound(instance, "sigma_H")
         right = sigma**2 * batch_factor(size, m, replace=sizes.replace or not fixed)
-        lhs, rhs = max(0.0, value - error), Interval.with_error(right, 64 * (m + d * d) * UNIT * largest**2)
-        return Sides(Interval(lhs, value + error, value + error - lhs), rhs, "all w")
+        lhs = max(0.0, value - error)
+        # a batch of all data without replacement: nothing is left on the right, whatever rounds
+        rhs = Interval.with_error(right, 64 * (m + d * d) * UNIT * largest**2) if right else Interval(0.0, 0.0)
+        left = Interval(lhs, value + error, value + error - lhs)
+        return Sides(left, rhs, "all w", size=largest**2)
 
     return sides
 

@@ -25,7 +25,7 @@ from ..judging.claim import Case, Claim, Hypothesis, Sides
 from ..judging.hypotheses import bound, has_constants, roundings_of_constants
 from ..judging.instance import Instance
 from ..judging.on_curves import ON_CURVES, curves_of, points_of, random_curves
-from ..judging.on_data import of_rounding, worst_point
+from ..judging.on_data import of_rounding, points_in_space
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise
@@ -47,11 +47,11 @@ def _delta(instance: Instance) -> float:
 
 def _sides(formula):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
-        """The point and user where the left side comes closest to the right."""
+        """Both sides for every user at every point; where v is 0 both are, whatever rounds."""
         curves, alpha, delta, problem = curves_of(instance), instance.alpha, _delta(instance), instance.problem
         L, rho = bound(instance, "L"), bound(instance, "rho")
         slope_error = gradient_error(curves)
-        best: tuple[Interval, Interval] | None = None
+        pairs = []
         for w in points_of(instance):
             point = np.full((problem.n_users, 1), w)
             v = problem.gradient(problem.adapted(point, alpha))
@@ -64,14 +64,9 @@ def _sides(formula):  # type: ignore[no-untyped-def]
                     + hessian_error(curves) * size
                     + 4 * UNIT * (e + L * size)
                 )
-                lhs, rhs = (
-                    Interval.with_error(alpha * e, alpha * error),
-                    Interval.rounded(alpha * formula(L, rho, delta, size), operations=16),
-                )
-                if best is None or lhs.middle * best[1].middle > best[0].middle * rhs.middle:
-                    best = lhs, rhs
-        assert best is not None
-        return Sides(*best, "points")
+                left = Interval.with_error(alpha * e, alpha * error) if size else Interval(0.0, 0.0)
+                pairs.append((left, Interval.rounded(alpha * formula(L, rho, delta, size), operations=16)))
+        return Sides.over(pairs, "points", size=alpha * L * max(c.steepest for c in curves))
 
     return sides
 
@@ -118,7 +113,7 @@ def _fourth_is_known(instance: Instance) -> str | None:
 
 
 def third_order_sides(instance: Instance) -> Sides:
-    """The point and user where the left side comes closest to the right."""
+    """Both sides for every user at every point; where v is 0 both are, whatever rounds."""
     alpha, delta, problem, fed = instance.alpha, _delta(instance), instance.problem, instance.problem.federation
     rho_3 = fourth(problem)
     assert rho_3 is not None
@@ -130,22 +125,22 @@ def third_order_sides(instance: Instance) -> Sides:
         )
     count = 8 * (int(fed.sizes.max()) + problem.dim + 64) * UNIT
 
-    def at(w: NDArray) -> tuple[Interval, Interval]:
+    def at(w: NDArray) -> list[tuple[Interval, Interval]]:
         point = np.tile(w, (problem.n_users, 1))
         v = problem.gradient(problem.adapted(point, alpha))
         difference = (problem.gradient(point + delta * v) - problem.gradient(point - delta * v)) / (2 * delta)
         off, size = np.linalg.norm(difference - problem.hvp(point, v), axis=1), np.linalg.norm(v, axis=1)
         right = alpha * rho_3 * delta**2 * size**3 / 6
-        near = int(np.argmax(off / np.maximum(right, np.finfo(float).tiny)))
-        e, norm = float(off[near]), float(size[near])
-        reach = float(np.linalg.norm(w)) + delta * norm + extent
-        # v as computed is the v of the statement: two gradients, their points rounded, and the product
-        error = (count * (B + L * reach) + 2 * L * UNIT * reach) / delta + count * (L + third * reach) * norm
-        return of_rounding(alpha * e, alpha * error), Interval.rounded(
-            float(right[near]), operations=64 + roundings_of_constants(instance)
-        )
+        pairs = []
+        for e, norm, most in zip(off.tolist(), size.tolist(), right.tolist(), strict=True):
+            reach = float(np.linalg.norm(w)) + delta * norm + extent
+            # v as computed is the v of the statement: two gradients, their points rounded, and the product
+            error = (count * (B + L * reach) + 2 * L * UNIT * reach) / delta + count * (L + third * reach) * norm
+            left = of_rounding(alpha * e, alpha * error) if norm else Interval(0.0, 0.0)
+            pairs.append((left, Interval.rounded(most, operations=64 + roundings_of_constants(instance))))
+        return pairs
 
-    return worst_point(instance, at)
+    return Sides.over([pair for w in points_in_space(instance) for pair in at(w)], "points", size=alpha * L * B)
 
 
 def _hessian_free(instance: Instance) -> str | None:

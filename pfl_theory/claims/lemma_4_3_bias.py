@@ -24,7 +24,16 @@ from ..judging.claim import Case, Claim, Sides, transcribed
 from ..judging.hypotheses import SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
 from ..judging.instances_with_batches import PLAIN, _bend, random_with_batches, with_batches
-from ..judging.on_batches import BATCHES, CONVEX_WITH_STEP, KNOWN, WHOLE_SPACE, roundings, sizes_of, worst_of
+from ..judging.on_batches import (
+    BATCHES,
+    CONVEX_WITH_STEP,
+    KNOWN,
+    WHOLE_SPACE,
+    at_users,
+    largest_direction,
+    roundings,
+    sizes_of,
+)
 from ..losses.noise import FiniteNoise, Flat
 from ..losses.piecewise import Curve
 from ..rigour.interval import Interval
@@ -51,7 +60,7 @@ def _sides(formula, *, statement: bool = False):  # type: ignore[no-untyped-def]
             c = batch_factor(sizes.inner, m, replace=sizes.replace or statement)  # the statement speaks of 1/D only
             return Interval.rounded(formula(instance.alpha, L, rho, sigma_g, c), operations=operations)
 
-        return worst_of(instance, lambda moments: moments.bias, right)
+        return at_users(instance, lambda moments: moments.bias, right, size=largest_direction(instance))
 
     return sides
 

@@ -23,7 +23,16 @@ from ..judging.claim import Case, Claim, Sides, transcribed
 from ..judging.hypotheses import SMALL_STEP, bound, has_constants
 from ..judging.instance import Instance
 from ..judging.instances_with_batches import PLAIN, random_with_batches, with_batches
-from ..judging.on_batches import BATCHES, CONVEX_WITH_STEP, KNOWN, WHOLE_SPACE, roundings, sizes_of, worst_of
+from ..judging.on_batches import (
+    BATCHES,
+    CONVEX_WITH_STEP,
+    KNOWN,
+    WHOLE_SPACE,
+    at_users,
+    largest_direction,
+    roundings,
+    sizes_of,
+)
 from ..losses.noise import FiniteNoise, Flat, Sine
 from ..losses.piecewise import Curve
 from ..rigour.interval import Interval
@@ -44,7 +53,7 @@ def _sides(formula: Callable[[Numbers], float], *, statement: bool = False) -> C
             factors = [batch_factor(size, m, replace=sizes.replace or statement) for size in sizes[:3]]
             return Interval.rounded(formula(Numbers(instance.alpha, *constants, *factors)), operations=operations)
 
-        return worst_of(instance, lambda moments: moments.error, right)
+        return at_users(instance, lambda moments: moments.error, right, size=largest_direction(instance) ** 2)
 
     return sides
 

@@ -23,13 +23,13 @@ from ..judging.instances_on_data import HANDWRITTEN, opposite_gradients, random_
 from ..judging.on_data import (
     ON_DATA,
     SOURCE,
+    at_points,
     diameter,
     gradient_error,
     gradient_spread,
     on_points,
     scaled,
     squared_spread,
-    worst_point,
 )
 from ..losses.quadratic import Quadratic
 from ..problems.problem import Problem
@@ -40,7 +40,7 @@ def paper_sides(instance: Instance) -> Sides:
     data = on_points(instance.problem)
     largest = bound(instance, "B_datum")
     right = scaled(4 * largest**2, data.mean_square(), 64 + instance.problem.dim)
-    return worst_point(instance, lambda w: (gradient_spread(instance, w, largest), right))
+    return at_points(instance, lambda w: (gradient_spread(instance, w, largest), right), size=largest**2)
 
 
 def sharp_sides(instance: Instance) -> Sides:
@@ -59,7 +59,7 @@ def sharp_sides(instance: Instance) -> Sides:
             min(square, with_pairs), error + hidden, data.mass.size
         )
 
-    return worst_point(instance, at)
+    return at_points(instance, at)
 
 
 def sharp_witness() -> Instance:

@@ -24,12 +24,12 @@ from ..judging.on_data import (
     MOST_PAIRS,
     ON_DATA,
     SOURCE,
+    at_points,
     hessian_error,
     hessian_spread,
     on_points,
     scaled,
     squared_spread,
-    worst_point,
 )
 from ..losses.cosine import Cosine
 from ..losses.log_cosh import LogCosh
@@ -47,7 +47,7 @@ def paper_sides(instance: Instance) -> Sides:
     right = scaled(
         4 * bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim
     )
-    return worst_point(instance, lambda w: (_left(instance, w), right))
+    return at_points(instance, lambda w: (_left(instance, w), right), size=bound(instance, "L_datum") ** 2)
 
 
 def convex_sides(instance: Instance) -> Sides:
@@ -55,7 +55,7 @@ def convex_sides(instance: Instance) -> Sides:
     right = scaled(
         bound(instance, "L_datum") ** 2, on_points(instance.problem).mean_square(), 64 + instance.problem.dim
     )
-    return worst_point(instance, lambda w: (_left(instance, w), right))
+    return at_points(instance, lambda w: (_left(instance, w), right), size=bound(instance, "L_datum") ** 2)
 
 
 def sharp_sides(instance: Instance) -> Sides:
@@ -70,7 +70,7 @@ def sharp_sides(instance: Instance) -> Sides:
         error = hessian_error(instance, w, data.atoms.constants()["rho"].bound("rho"))
         return _left(instance, w), squared_spread(square, error + hidden, data.mass.size + h.size)
 
-    return worst_point(instance, at)
+    return at_points(instance, at, size=bound(instance, "L_datum") ** 2)
 
 
 def _left(instance: Instance, w: NDArray):  # type: ignore[no-untyped-def]

@@ -23,13 +23,13 @@ from ..judging.on_data import (
     CLASSES,
     ON_DATA,
     SOURCE,
+    at_points,
     gradient_spread,
     interval,
     on_the_ball,
     scaled,
     w1_pairs,
     w1_to_average,
-    worst_point,
 )
 from ..losses.cosine import Cosine
 from ..losses.log_cosh import LogCosh
@@ -57,7 +57,7 @@ def paper_sides(instance: Instance) -> Sides:
     found = w1_to_average(fed, best.kappa)
     m = interval(found.M, rounding=found.closed)
     right = scaled(best.lip.bound("lip_gradient_z") ** 2, m, 64 + fed.n_users + fed.n_features + instance.problem.dim)
-    return worst_point(instance, lambda w: (gradient_spread(instance, w, _largest(instance, w)), right))
+    return at_points(instance, lambda w: (gradient_spread(instance, w, _largest(instance, w)), right))
 
 
 def sharp_sides(instance: Instance) -> Sides:
@@ -78,7 +78,7 @@ def sharp_sides(instance: Instance) -> Sides:
             best.lip.bound("lip_gradient_z") ** 2, lesser, operations
         )
 
-    return worst_point(instance, at)
+    return at_points(instance, at)
 
 
 def _largest(instance: Instance, w: np.ndarray) -> float:

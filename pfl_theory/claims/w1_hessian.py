@@ -22,12 +22,12 @@ from ..judging.on_data import (
     CLASSES,
     ON_DATA,
     SOURCE,
+    at_points,
     hessian_spread,
     interval,
     on_the_ball,
     scaled,
     w1_to_average,
-    worst_point,
 )
 from ..losses.cosine import Cosine
 from ..losses.log_cosh import LogCosh
@@ -52,7 +52,8 @@ def _sides(instance: Instance, kappa: float | None) -> Sides:
     found = w1_to_average(fed, kappa)
     m = interval(found.M, rounding=found.closed)
     right = scaled(bound(instance, "lip_hessian_z") ** 2, m, 64 + fed.n_users + fed.n_features + instance.problem.dim)
-    return worst_point(instance, lambda w: (hessian_spread(instance, w), right))
+    size = bound(instance, "L_datum") ** 2
+    return at_points(instance, lambda w: (hessian_spread(instance, w), right), size=size)
 
 
 def paper_sides(instance: Instance) -> Sides:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, require
 from ..rigour.interval import Interval
 from .instance import Instance
 
+SEVERITY = ("HOLDS", "INCONCLUSIVE", "VIOLATED")
+SMALL = 1e-6  # of the right side: how wide sides may be that are called equal
+TINY = 1e-9  # of the numbers behind it: what a left side may be that is called 0
+LEAST, MOST = 2.0**-140, 2.0**140  # sizes of steps, points and constants that are judged
 OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
 PAPER = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4"
 
@@ -31,6 +35,39 @@ class Sides:
     scope: str  # "points" or "all w"
     level: float | None = None  # confidence level of sampled sides; None where nothing is sampled
     note: str = ""  # a sentence for the reason: where it was judged, or how many are judged together
+    more: tuple[tuple[Interval, Interval], ...] = ()  # both sides at further users or points: the worst decides
+    size: float = 0.0  # of the numbers that a left side is made of which vanishes where the right side is exactly 0
+
+    @classmethod
+    def over(cls, pairs: Sequence[tuple[Interval, Interval]], scope: str, *, size: float = 0.0) -> Sides:
+        """Both sides at several users or points."""
+        require(len(pairs) > 0, "a claim has no user or point to be judged at")
+        (lhs, rhs), *rest = pairs
+        return cls(lhs, rhs, scope, more=tuple(rest), size=size)
+
+    def worst(self, factor: float = 1.0) -> Judged:
+        """The pair that decides, right sides times `factor`: one that violates the statement comes before one that
+        settles nothing, and that before one that holds; among equals the largest ratio of middles.
+        """
+        pairs = [(lhs, rhs if factor == 1.0 else rhs.times(factor)) for lhs, rhs in ((self.lhs, self.rhs), *self.more)]
+        judged = [Judged(lhs, rhs, *compare(lhs, rhs, self.size)) for lhs, rhs in pairs]
+
+        def badness(found: Judged) -> tuple[int, bool, float]:
+            middle = found.rhs.middle
+            ratio = found.lhs.middle / middle if middle > 0 else float(found.lhs.middle > 0)
+            return SEVERITY.index(found.outcome), found.attained, ratio
+
+        return max(judged, key=badness)
+
+
+class Judged(NamedTuple):
+    """A pair of sides and what came out."""
+
+    lhs: Interval
+    rhs: Interval
+    outcome: str
+    reason: str
+    attained: bool
 
 
 @dataclass(frozen=True)
@@ -183,7 +220,12 @@ class Claim:
         InputError
             A side is NaN, or the instance is empty.
         """
-        at = self.witness() if instance is None else instance
+        with np.errstate(
+            all="ignore"
+        ):  # a NaN is refused, an infinite end settles nothing: whatever the caller has set
+            return self._judged(self.witness() if instance is None else instance, factor)
+
+    def _judged(self, at: Instance, factor: float) -> Verdict:
         where: Any = {
             "claim": self.name,
             "version": self.version,
@@ -195,9 +237,11 @@ class Claim:
             failure = hypothesis.check(at)
             if failure is not None:
                 return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)
+        unfit = beyond_floats(at)
+        if unfit is not None:
+            return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
         found = self.sides(at)
-        lhs, rhs = found.lhs, found.rhs if factor == 1.0 else found.rhs.times(factor)
-        outcome, reason, attained = compare(lhs, rhs)
+        lhs, rhs, outcome, reason, attained = found.worst(factor)
         ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
         if self.open_constant and outcome == "HOLDS":
             outcome, reason = (
@@ -238,16 +282,57 @@ class Claim:
         )
 
 
-def compare(lhs: Interval, rhs: Interval) -> tuple[str, str, bool]:
-    """Outcome, reason and whether the bound is attained, from two intervals."""
+def beyond_floats(instance: Instance) -> str | None:
+    """Why floats cannot judge an instance, or None: its step, points or constants are so small or large that products
+    of a few of them underflow or overflow, where no bound of relative rounding holds.
+
+    Right sides are products of at most seven of these numbers: between `LEAST` and `MOST` they stay normal.
+    """
+    sizes = {"alpha": np.array([instance.alpha])}
+    if instance.points is not None:
+        sizes["a point's norm"] = np.linalg.norm(instance.points, axis=1)
+    for name, constant in instance.constants.items():
+        if constant.usable:
+            sizes[name] = np.abs(constant.values)
+    for name, values in sizes.items():
+        there = values[values > 0]
+        for value in (there.min(initial=MOST), there.max(initial=LEAST)):
+            if not LEAST <= value <= MOST:
+                unit = "measure data and points in another unit"
+                return f"{name} = {value:.3g} is beyond what floats can judge ({LEAST:.2g} to {MOST:.2g}): {unit}."
+    return None
+
+
+def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, bool]:
+    """Outcome, reason and whether the bound is attained, from two intervals.
+
+    Sides that overlap are equal up to rounding only where both are narrow: at most `SMALL` of the right side. Where the
+    right side is exactly 0, the left side must be 0 up to `TINY` of the `size` of the numbers that it is made of.
+
+    Examples
+    --------
+    >>> compare(Interval.with_error(1.0, 1e-12), Interval.with_error(1.0, 1e-12))[0]
+    'HOLDS'
+    >>> compare(Interval.with_error(1.0, 0.1), Interval.with_error(1.0, 0.1))[0]
+    'INCONCLUSIVE'
+    """
     if lhs.upper <= rhs.lower:
         return "HOLDS", f"left side at most {lhs.upper:.9g}, right side at least {rhs.lower:.9g}.", False
     if lhs.lower > rhs.upper:
         return "VIOLATED", f"left side at least {lhs.lower:.9g}, right side at most {rhs.upper:.9g}.", False
-    if lhs.is_rounding and rhs.is_rounding:
+    if not (lhs.is_rounding and rhs.is_rounding):
+        ends = f"[{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}]"
+        return "INCONCLUSIVE", f"the sides overlap: {ends}.", False
+    if rhs.lower == rhs.upper == 0.0 and max(lhs.upper, -lhs.lower) <= TINY * size:
+        explained = f"rounding of numbers of size {size:.3g} explains"
+        return (
+            "HOLDS",
+            f"attained: the right side is 0, the left side at most {lhs.upper:.3g}, which {explained}.",
+            True,
+        )
+    widest = max(lhs.width, rhs.width)
+    if widest <= SMALL * abs(rhs.middle):
         return "HOLDS", f"attained: both sides are {rhs.middle:.9g} up to rounding.", True
-    return (
-        "INCONCLUSIVE",
-        f"the sides overlap: [{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}].",
-        False,
-    )
+    known = f"to {widest:.3g} only, against a right side of {rhs.middle:.3g}"
+    settle = "points further apart, or data and points of a size closer to 1, would settle it"
+    return "INCONCLUSIVE", f"rounding leaves the sides known {known}: {settle}.", False

@@ -38,6 +38,9 @@ def random_bounded_users(rng: np.random.Generator) -> Instance:
     return random_users(rng, kind(**keywords))
 
 
+LEAST_SPREAD = 1e-4  # of gradients: far out bounded losses are straight, and only rounding is left to compare
+
+
 def random_users(rng: np.random.Generator, loss: Loss, *, dim: int | None = None, ball: bool = False) -> Instance:
     """Users on subsets of common points."""
     classes = getattr(loss, "n_classes", 2) if loss.classifies else None
@@ -47,7 +50,10 @@ def random_users(rng: np.random.Generator, loss: Loss, *, dim: int | None = None
         if all_pairs(fed, tv=True).P[0] > 1e-6:  # equal users would say 0 <= 0
             break
     problem = Problem(loss, fed)
-    points = rng.normal(size=(3, problem.dim)) * rng.exponential(2.0)
+    while True:
+        points = rng.normal(size=(3, problem.dim)) * rng.exponential(2.0)
+        if min(problem.gamma_G(w) for w in points) > LEAST_SPREAD:
+            break
     radius = (float(np.linalg.norm(points, axis=1).max()), None) if ball else None
     return Instance(problem, 0.0, points, f"{loss.name} on random finite supports", ball=radius)
 

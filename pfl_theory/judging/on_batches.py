@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -93,22 +94,25 @@ def roundings(instance: Instance) -> int:
     )
 
 
-def worst_of(instance: Instance, left: Callable[[Moments], Interval], right: Callable[[int], Interval]) -> Sides:
-    """The user and point where the left side comes closest to the right; right(m) is the bound for a user with m
-    data.
-    """
+def largest_direction(instance: Instance) -> float:
+    """(1 + alpha C) A, a bound of every G~: the size of the numbers that bias and error are made of."""
+    every = [data_of(instance.problem, user) for user in range(instance.problem.n_users)]
+    return max((1 + instance.alpha * data.curvature) * data.steepest for data in every)
+
+
+def at_users(
+    instance: Instance, left: Callable[[Moments], Interval], right: Callable[[int], Interval], *, size: float
+) -> Sides:
+    """Both sides for every user at every point; right(m) is the bound for a user with m data."""
     m = support_sizes(instance.problem)
     rights = {int(k): right(int(k)) for k in set(m.tolist())}
-    found = [(left(moments), rights[int(m[user])]) for user, moments in moments_of(instance)]
-
-    def closeness(pair: tuple[Interval, Interval]) -> tuple[bool, float]:
-        lhs, rhs = pair
-        return lhs.lower > rhs.upper, lhs.middle / rhs.middle if rhs.middle > 0 else float(lhs.middle > 0)
-
-    lhs, rhs = max(found, key=closeness)
+    found = Sides.over(
+        [(left(moments), rights[int(m[user])]) for user, moments in moments_of(instance)], "points", size=size
+    )
     if instance.runs is None:
-        return Sides(lhs, rhs, "points")
-    return Sides(lhs, rhs, "points", LEVEL, note(instance.runs, lhs, rhs))
+        return found
+    lhs, rhs, *_ = found.worst()
+    return dataclasses.replace(found, level=LEVEL, note=note(instance.runs, lhs, rhs))
 
 
 def _known(instance: Instance) -> str | None:

@@ -188,17 +188,18 @@ def hessian_error(instance: Instance, w: NDArray, third: float | None = None) ->
     )
 
 
-def worst_point(instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]]) -> Sides:
-    """The point where the left side comes closest to the right (or exceeds it most)."""
+def at_points(
+    instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]], *, size: float = 0.0
+) -> Sides:
+    """Both sides at every point of the instance."""
+    return Sides.over([sides_at(w) for w in points_in_space(instance)], "points", size=size)
+
+
+def points_in_space(instance: Instance) -> NDArray:
+    """The points w, shape (k, d)."""
     if instance.points is None:
         raise InputError(f"instance {instance.name!r}: no points; give one or more w")
-    found = [sides_at(w) for w in instance.points]
-
-    def closeness(pair: tuple[Interval, Interval]) -> tuple[bool, float]:
-        lhs, rhs = pair
-        return lhs.lower > rhs.upper, lhs.middle / rhs.middle if rhs.middle > 0 else float(lhs.middle > 0)
-
-    return Sides(*max(found, key=closeness), "points")
+    return instance.points
 
 
 def scaled(square: float, distances: Interval, operations: int) -> Interval:
