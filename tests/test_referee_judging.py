@@ -100,3 +100,20 @@ def test_the_step_of_the_corollary_is_the_accuracy():
     algorithm = pfl.FedAvg(beta=1e-2 * (1 + 1e-13), local_steps=10, participation=1)
     near = Instance(base.problem, 0.0, algorithm=algorithm, rounds=1000, w0=base.w0, epsilon=1e-2)
     assert claims.get("corollary-4.6", "corrected", "some-users").judge(near).outcome == "NOT_APPLICABLE"
+
+
+# --- E6: every user is bounded below ---
+
+
+def test_every_user_must_be_bounded_below():
+    """f_2' tends to -1/4 on the right while the mean of the users rises there: (A1) is about each of them."""
+    falls = Curve(X, np.array([0.0, 1.0, 1.0, 0.0]), 4.0, -0.25)
+    assert falls.gradient(np.array([9.0]))[0] == -0.25
+    problem = pfl.Problem.from_curves(Piecewise([flat(), falls]))
+    algorithm = pfl.FedAvg(beta=0.01, local_steps=1, participation=1)
+    instance = Instance(problem, 0.0, name="referee", algorithm=algorithm, rounds=3, w0=np.zeros(1))
+    for claim in claims.all_claims():
+        if any(h.text.endswith("bounded below") for h in claim.hypotheses) and claim.name == "theorem-4.5":
+            verdict = claim.judge(instance)
+            assert verdict.outcome == "NOT_APPLICABLE"
+            assert "user 1 is not bounded below" in verdict.reason
