@@ -5,8 +5,8 @@
 - corrected, all-users: r = 1: at most eps (2 Delta + L_F v^2 + L_F^2 gamma_F^2 (1 + sqrt(eps))) + 1.961 b^2 (tight:
   rate yes)
 - corrected, some-users: r < 1: at most 1.94 L_F p gamma_F^2 sqrt(eps) + O(eps), the O written out (tight: rate yes)
-- corrected, rounds-necessary: on instance I no constant beta, tau need fewer than 2 Delta L p gamma^2/eps^2 rounds
-  (tight: constant, eps -> 0)
+- corrected, rounds-necessary: on instance I no constant beta <= 1/L, tau need fewer than 2 Delta L p gamma^2/eps^2
+  rounds (tight: constant, eps -> 0)
 - corrected, rounds-sufficient: 2 Delta L (p gamma^2 + eps)/eps^2 rounds are enough (tight: constant, eps -> 0)
 
 The two statements on rounds are about (1/K) sum_k E||grad F(w_k)||^2, a uniformly drawn round. Proofs:
@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import functools
 import math
+from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,14 +37,17 @@ from ..judging.on_runs import (
     batch_factors,
     exact_run,
     interval,
+    quadratic_balls,
     sharp_reading,
     step_at_most,
     steps_of,
 )
+from ..losses.piecewise import Curve
 from ..rigour.balls import Ball
 from ..rigour.interval import Interval
+from ..rigour.rounding import UNIT
 from ..theory.master import CERTIFIED, MOST_S
-from ..theory.rates import least_rounds, parameters, rate_at_full, rate_at_part
+from ..theory.rates import exactly, least_rounds, parameters, rate_at_full, rate_at_part
 
 SOURCE = transcribed("Corollary 4.6")
 
@@ -55,8 +60,8 @@ def _has_parameters(instance: Instance) -> str | None:
         return "the instance names no accuracy epsilon."
     tau, K, beta = parameters(instance.epsilon)
     found = steps_of(instance)
-    if (found.tau, instance.rounds) != (tau, K) or abs(found.beta - beta) > 1e-12 * beta:
-        given = f"{found.tau}, {instance.rounds}, {found.beta:g}"
+    if (found.tau, instance.rounds, found.beta) != (tau, K, beta):
+        given = f"{found.tau}, {instance.rounds}, {found.beta:.17g}"
         asked = f"tau = {tau}, K = {K}, beta = {beta:g}"
         return f"the corollary's parameters at epsilon = {instance.epsilon:g} are {asked}: here {given}."
     return None
@@ -100,9 +105,8 @@ def _rate_sides(formula):  # type: ignore[no-untyped-def]
         terms = assumption_terms(instance, sharp_reading(instance))
         beta, tau, _, _ = steps_of(instance)
         L_F, delta = terms.x / beta, terms.Phi * (Ball(beta) * float(tau) * float(instance.rounds))
-        return Sides(
-            interval(exact_run(instance).M2), interval(formula(Ball(instance.epsilon), terms, L_F, delta)), "points"
-        )
+        epsilon = Ball.relative(instance.epsilon, UNIT)  # the float and the decimal that names it (`exactly`)
+        return Sides(interval(exact_run(instance).M2), interval(formula(epsilon, terms, L_F, delta)), "points")
 
     return sides
 
@@ -141,53 +145,93 @@ def random_at_parameters(rng: np.random.Generator, *, full: bool) -> Instance:
 # --- rounds ---
 
 
-class _Family:
-    """A = 2 L Delta and P = p gamma^2 of an instance I at alpha = 0."""
+class _Family(NamedTuple):
+    """A = 2 L Delta and P = p gamma^2 of an instance I at alpha = 0, and epsilon: rational numbers, nothing rounded."""
 
-    def __init__(self, instance: Instance) -> None:
-        terms = assumption_terms(instance, sharp_reading(instance))
-        beta, tau, _, _ = steps_of(instance)
-        assert instance.rounds is not None
-        delta = float((terms.Phi * (Ball(beta) * float(tau) * float(instance.rounds))).mid)
-        self.A, self.P = 2 * float(terms.x.mid) / beta * delta, float(terms.p.mid * terms.gamma2.mid)
+    A: Fraction
+    P: Fraction
+    epsilon: Fraction
+
+
+def _exact_slope(curve: Curve, w: float) -> Fraction:
+    """f'(w) as a rational number: slope at the anchor plus the integral of the piecewise linear f''."""
+    nodes, heights = [Fraction(float(v)) for v in curve.x], [Fraction(float(v)) for v in curve.h]
+
+    def rise(end: Fraction) -> Fraction:  # of f' from the first node to `end`
+        total = Fraction(0)
+        for x0, x1, h0, h1 in zip(nodes, nodes[1:], heights, heights[1:], strict=False):
+            part = min(max(end, x0), x1) - x0
+            total += part * (h0 + part * (h1 - h0) / (x1 - x0) / 2)
+        return total
+
+    return Fraction(float(curve.slope)) + rise(Fraction(float(w))) - rise(Fraction(float(curve.anchor)))
+
+
+def _family(instance: Instance) -> _Family:
+    """On instance I F'(w_0) = L (w_0 - c), so that 2 L Delta = F'(w_0)^2, and users differ by the same everywhere."""
+    assert instance.epsilon is not None
+    w0 = 0.0 if instance.w0 is None else float(instance.w0[0])
+    slopes = [_exact_slope(curve, w0) for curve in instance.problem.family.curves]
+    n, m, mean = len(slopes), steps_of(instance).m, sum(slopes, Fraction(0)) / len(slopes)
+    p = Fraction(n - m, m * (n - 1)) if n > 1 else Fraction(0)
+    return _Family(mean**2, p * sum(((g - mean) ** 2 for g in slopes), Fraction(0)) / n, exactly(instance.epsilon))
 
 
 def _small_epsilon(instance: Instance) -> str | None:
     if instance.epsilon is None:
         return "the instance names no accuracy epsilon."
-    family = _Family(instance)
-    limit = min(family.A / 10, family.P / 2)
-    if family.P > family.A * (1 + 1e-9):
-        return f"p gamma^2 must be at most 2 L Delta: it is {family.P:.6g} against {family.A:.6g}."
-    return None if instance.epsilon <= limit else f"epsilon must be at most {limit:.6g}: it is {instance.epsilon:g}."
+    A, P, epsilon = _family(instance)
+    limit = min(A / 10, P / 2)
+    if P > A:
+        return f"p gamma^2 must be at most 2 L Delta: it is {float(P):.6g} against {float(A):.6g}."
+    return None if epsilon <= limit else f"epsilon must be at most {float(limit):.6g}: it is {instance.epsilon:g}."
 
 
 def _on_instance_one(instance: Instance) -> str | None:
-    from ..judging.on_runs import quadratic_balls
+    """f_i(w) = phi(w) - L c_i w, 0 <= phi'' <= L, and phi'' = L wherever a run with beta <= 1/L can come."""
+    if instance.alpha != 0 or not isinstance(instance.algorithm, FedAvg):
+        return "the statement is about instance I at alpha = 0: FedAvg on f itself."
+    beta, _, n, m = steps_of(instance)
+    if m == n:
+        return f"some users must stay away (r < 1, n >= 2): here {m} of {n} take part."
+    curves, family = instance.problem.family.curves, instance.problem.family
+    nodes = np.unique(np.concatenate([c.x for c in curves]))
+    if any(bool((c.hessian(nodes) != curves[0].hessian(nodes)).any()) for c in curves):
+        return "the users of instance I have one curvature f'' everywhere: here it differs between users."
+    if float(curves[0].h.min()) < 0:
+        return f"the users of instance I are convex: here f'' goes down to {float(curves[0].h.min()):.6g}."
+    if family.noise is not None and instance.algorithm.batch is not None:
+        return "instance I has no noise: take batch=None, or users without noise."
+    L = curves[0].curvature
+    if beta * L > 1:
+        return f"beta must be at most 1/L: beta L = {beta * L:.6g}."
+    w0 = 0.0 if instance.w0 is None else float(instance.w0[0])
+    if quadratic_balls(instance) is None or float(curves[0].hessian(np.array([w0]))[0]) != L:
+        return "on instance I f'' is L from w_0 to the minimisers of all users: here it is not."
+    return None
 
-    fine = instance.alpha == 0 and isinstance(instance.algorithm, FedAvg) and quadratic_balls(instance) is not None
-    return (
-        None
-        if fine
-        else "the statement is about instance I at alpha = 0: users of one curvature wherever the run comes."
-    )
+
+INSTANCE_ONE = Hypothesis("instance I: one curvature, convex, no noise, r < 1, beta <= 1/L", _on_instance_one)
+
+
+def _least(family: _Family) -> Interval:
+    """The least number of rounds."""
+    low, high = least_rounds(float(family.epsilon), float(family.A), float(family.P))
+    return Interval(float(low), float(high))
 
 
 def sides_necessary(instance: Instance) -> Sides:
     """2 Delta L p gamma^2/eps^2 against the least number of rounds."""
-    family, epsilon = _Family(instance), float(instance.epsilon or 0)
-    low, high = least_rounds(epsilon, family.A, family.P)
-    return Sides(
-        Interval.rounded(family.A * family.P / epsilon**2, operations=4096), Interval(float(low), float(high)), "all w"
-    )
+    family = _family(instance)
+    needed = float(family.A * family.P / family.epsilon**2)
+    return Sides(Interval.rounded(needed, operations=1), _least(family), "all w")
 
 
 def sides_sufficient(instance: Instance) -> Sides:
     """The least number of rounds against the bound of (M-i) at tau = 1, rounded up to an integer."""
-    family, epsilon = _Family(instance), float(instance.epsilon or 0)
-    low, high = least_rounds(epsilon, family.A, family.P)
-    enough = math.ceil(family.A * (family.P + epsilon) / epsilon**2 * (1 - 1e-10))
-    return Sides(Interval(float(low), float(high)), Interval.rounded(float(enough), operations=4096), "all w")
+    family = _family(instance)
+    enough = math.ceil(family.A * (family.P + family.epsilon) / family.epsilon**2)
+    return Sides(_least(family), Interval.rounded(float(enough), operations=1), "all w")
 
 
 def for_rounds(epsilon: float, c: tuple[float, ...] = (-1.0, 1.0), participation: int = 1, w0: float = 1.0) -> Instance:
@@ -336,16 +380,12 @@ CLAIMS = (
         title="Rounds that an accuracy needs when some users take part",
         short="2 Delta L p gamma^2/eps^2 rounds necessary",
         statement="on instance I with p gamma^2 <= 2 L Delta and eps <= min(2 L Delta/10, p gamma^2/2): "
-        "if (1/K) sum_k E||grad F(w_k)||^2 <= eps for some constant beta, tau then K >= 2 Delta L p gamma^2/eps^2",
+        "if (1/K) sum_k E||grad F(w_k)||^2 <= eps for some constant beta <= 1/L, tau then K >= 2 Delta L p "
+        "gamma^2/eps^2",
         source="Proposition 5, docs/theory/corollary-4-6.md#9-5-8-proposition-5",
         tight=True,
         known_ratio=1e8 / LEAST,
-        hypotheses=(
-            RUN,
-            ON_CURVES,
-            Hypothesis("instance I", _on_instance_one),
-            Hypothesis("eps small", _small_epsilon),
-        ),
+        hypotheses=(RUN, ON_CURVES, INSTANCE_ONE, Hypothesis("eps small", _small_epsilon)),
         sides=sides_necessary,
         witness=lambda: for_rounds(ROUNDS_AT),
         random_instance=random_for_rounds,
@@ -366,12 +406,7 @@ CLAIMS = (
         source="from (M-i), docs/theory/corollary-4-6.md#9-5-8-proposition-5",
         tight=True,
         known_ratio=LEAST / 100_010_000,
-        hypotheses=(
-            RUN,
-            ON_CURVES,
-            Hypothesis("instance I", _on_instance_one),
-            Hypothesis("eps small", _small_epsilon),
-        ),
+        hypotheses=(RUN, ON_CURVES, INSTANCE_ONE, Hypothesis("eps small", _small_epsilon)),
         sides=sides_sufficient,
         witness=lambda: for_rounds(ROUNDS_AT),
         random_instance=random_for_rounds,

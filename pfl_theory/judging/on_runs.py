@@ -126,6 +126,13 @@ def step_at_most(limit: float, smoothness: Any, text: str) -> Hypothesis:
 
 
 def _bounded_below(instance: Instance) -> str | None:
+    """Every f_i, as (A1) asks, and with it every F_i: both have the slopes of f_i far away."""
+    for i, curve in enumerate(instance.problem.family.curves):
+        left, right = curve.gradient(curve.x[[0, -1]])  # f' is constant beyond the nodes
+        error = gradient_error([curve])
+        if left > error or right < -error:
+            end, slope = ("left", left) if left > error else ("right", right)
+            return f"f of user {i} is not bounded below: f' is {slope:.6g} on the far {end}."
     low = infimum(instance)
     return None if math.isfinite(float(low.mid)) else "F is not bounded below."
 
@@ -138,7 +145,7 @@ def _full(instance: Instance) -> str | None:
 RUN = Hypothesis("a run of K rounds", _is_run)
 RUN_CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")
 EXACT_VARIANT = Hypothesis("the exact direction of Algorithm 1", _is_exact_variant)
-BOUNDED_BELOW = Hypothesis("F is bounded below", _bounded_below)
+BOUNDED_BELOW = Hypothesis("every f_i is bounded below", _bounded_below)
 FULL = Hypothesis("r = 1", _full)
 
 

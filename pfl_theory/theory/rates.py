@@ -6,6 +6,7 @@ Proofs: docs/theory/corollary-4-6.md#9-5-8.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -14,17 +15,37 @@ from ..rigour.balls import Ball
 from ..rigour.rounding import UNIT
 from .master import BIAS_AT_FULL, CERTIFIED, MOST_S, Terms
 
-MARGIN = (
-    1e-9  # of X^2 in the search for the least number of rounds: far above the rounding of its formulas (below 1e-11)
-)
+ROUNDINGS = 64  # of A geo + P sigma: what a computed X^2 can be off (derivation: docs/theory/corollary-4-6.md#9-5-8)
+
+
+def exactly(epsilon: float) -> Fraction:
+    """The accuracy as a rational number: the shortest decimal that names the float, so that 1e-6 is 10^-6 (the binary
+    number itself is a little less, and its inverse root a little more than 1000).
+
+    Examples
+    --------
+    >>> exactly(1e-6), Fraction(1e-6) < exactly(1e-6)
+    (Fraction(1, 1000000), True)
+    """
+    return Fraction(repr(float(epsilon)))
+
+
+def _ceil_root(square: Fraction) -> int:
+    """Least whole t >= 0 with t^2 >= square."""
+    whole = math.ceil(square)
+    return math.isqrt(whole - 1) + 1 if whole > 0 else 0
 
 
 def parameters(epsilon: float) -> tuple[int, int, float]:
-    """tau = ceil(eps^(-1/2)), K = ceil(eps^(-3/2)), beta = eps (powers of 1/10 that are squares come out exactly)."""
-    root = 1 / math.sqrt(epsilon)
-    whole = round(root)
-    root = whole if abs(root - whole) < 1e-9 * root else root
-    return math.ceil(root), math.ceil(root**3), epsilon
+    """tau = ceil(eps^(-1/2)), K = ceil(eps^(-3/2)), beta = eps, in whole numbers from :func:`exactly`.
+
+    Examples
+    --------
+    >>> parameters(1e-6), parameters(9.9999999999e-7)[0]
+    ((1000, 1000000000, 1e-06), 1001)
+    """
+    one = 1 / exactly(epsilon)
+    return _ceil_root(one), _ceil_root(one**3), epsilon
 
 
 def rate_at_full(epsilon: Ball, terms: Terms, L_F: Ball, delta: Ball) -> Ball:
@@ -65,7 +86,8 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
 
     The upper end comes with a q that does it. Below the lower end no q does: on a cell of sigma = u/(2 - u) the first
     term of X^2 is least at its upper end and the second at its lower end, and no sigma beyond eps/P can do it
-    (docs/theory/corollary-4-6.md#9-5-8).
+    (docs/theory/corollary-4-6.md#9-5-8). Every comparison that decides leaves room for `ROUNDINGS` of what is compared,
+    in which epsilon, A and P may be rounded once each.
 
     Examples
     --------
@@ -78,13 +100,17 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
     guess = A * P / epsilon**2
     cells = int(min(max(40 * P / epsilon, 20_000), 400_000))  # their width is what the lower end loses
 
+    def room(geo: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        return ROUNDINGS * UNIT * (A * geo + P * sigma + epsilon)
+
     def works(K: float) -> bool:
         scale = math.sqrt(A / (4 * P * K))
         sigma = np.geomspace(min(0.05 * scale, 0.5), min(20 * scale, 1 - 1e-12), 801)
         u = 2 * sigma / (1 + sigma)
         k = int(np.argmin(average_square(u, K, A, P)))
         fine = np.linspace(u[max(k - 1, 0)], u[min(k + 1, len(u) - 1)], 2001)
-        return bool((average_square(fine, K, A, P) <= epsilon * (1 - MARGIN)).any())
+        allowed = room(average_square(fine, K, 1.0, 0.0), fine / (2 - fine))
+        return bool((average_square(fine, K, A, P) + allowed <= epsilon).any())
 
     low, high = max(1, math.floor(guess / 2)), math.ceil(guess * 4)
     while not works(high):  # guess is no guide where epsilon is large against P
@@ -95,21 +121,22 @@ def least_rounds(epsilon: float, A: float = 1.0, P: float = 1.0) -> tuple[int, i
     upper = high
 
     def fails(K: float) -> bool:
-        scale = math.sqrt(A / (4 * P * K))
-        near = np.geomspace(scale / 3, min(scale * 3, epsilon / P), cells + 1)
+        scale, most = math.sqrt(A / (4 * P * K)), epsilon / P * (1 + 8 * UNIT)
+        near = np.geomspace(scale / 3, min(scale * 3, most), cells + 1)
         below, above = (
             np.geomspace(1e-6 * scale, scale / 3, 20_001),
-            np.geomspace(scale * 3, max(epsilon / P, scale * 3), 2001),
+            np.geomspace(scale * 3, max(most, scale * 3), 2001),
         )
         for sigma in (near, below, above):
             u = 2 * sigma / (1 + sigma)
             geo = np.expm1(2 * K * np.log1p(-np.minimum(u, 1 - 1e-16))) / (K * u * (u - 2))
-            if bool((A * geo[1:] + P * sigma[:-1] * (1 - geo[:-1]) <= epsilon * (1 + MARGIN)).any()):
+            least = A * geo[1:] + P * sigma[:-1] * (1 - geo[:-1])
+            if bool((least <= epsilon + room(geo[1:], sigma[:-1])).any()):
                 return False
-        least = (
-            2e-6 * scale / (1 + 1e-6 * scale)
-        )  # u of the smallest sigma looked at; below it geo alone is too large, for it grows as sigma falls
-        return bool(A * math.expm1(2 * K * math.log1p(-least)) / (K * least * (least - 2)) > epsilon * (1 + MARGIN))
+        # u of the smallest sigma looked at; below it geo alone is too large, for it grows as sigma falls
+        u0 = 2e-6 * scale / (1 + 1e-6 * scale)
+        geo0 = math.expm1(2 * K * math.log1p(-u0)) / (K * u0 * (u0 - 2))
+        return A * geo0 * (1 - ROUNDINGS * UNIT) > epsilon * (1 + ROUNDINGS * UNIT)
 
     low, top = 1, upper
     while top - low > max(1, top * 1e-7):
