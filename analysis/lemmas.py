@@ -72,7 +72,7 @@ def cell(*, seed, statement, version, form, part, size, block):
     if part == "witness":
         return [judged(claim, instance) for instance in witnesses(claim)]
     rng = generator(seed, "lemmas", statement, version, form, block)
-    return [judged(claim, claim.draw(rng)) for _ in range(size)]
+    return [judged(claim, claim.random_instance(rng)) for _ in range(size)]
 
 
 def witnesses(claim):

@@ -52,7 +52,7 @@ def list_claims(as_json: bool = JSON) -> None:
             "statement": c.statement,
             "tight": _tightness(c),
             "instances": ", ".join(
-                ["witness", *(case.name for case in c.cases), *([] if c.draw is None else ["random:N"])]
+                ["witness", *(case.name for case in c.cases), *([] if c.random_instance is None else ["random:N"])]
             ),
         }
         for c in claims.all_claims()

@@ -49,14 +49,14 @@ def test_control_is_violated(claim):
 
 @every
 def test_random_instances_hold(claim):
-    if claim.draw is None:
+    if claim.random_instance is None:
         assert claim.expected == "VIOLATED"
         with pytest.raises(InputError, match="refutes"):
             claims.judge_random(claim, 1)
         return
     rng = generator(0, "test", claim.name, claim.version, claim.form)
     for _ in range(100):  # the analysis `verdicts` judges more
-        verdict = claim.judge(claim.draw(rng))
+        verdict = claim.judge(claim.random_instance(rng))
         assert verdict.outcome == ("INCONCLUSIVE" if claim.open_constant else "HOLDS"), verdict
 
 

@@ -147,7 +147,7 @@ implements_margin(
 @dataclass(frozen=True)
 class Own(Loss):
     def dim(self, fed): return fed.n_features
-    def record(self, fed, dtype): return Record(dtype.type(0))
+    def parameters(self, fed, dtype): return Record(dtype.type(0))
     def targets(self, fed, dtype): return real_targets(self, fed, dtype)
     def constants(self, fed, **keywords): return {}
 def at_one(): return pfl.Problem(Own(), pfl.Federation.from_arrays([[[2.0]]], [[1.0]])).value([1.0])[0]

@@ -377,7 +377,7 @@ def test_full_batches_have_no_bias_and_no_error():
     for claim in (BIAS[SHARP], ERROR[SHARP]):
         rng = generator(2, "full", claim.name)
         for _ in range(20):
-            drawn = claim.draw(rng)
+            drawn = claim.random_instance(rng)
             m = int(support_sizes(drawn.problem).min())
             if len(set(support_sizes(drawn.problem).tolist())) > 1:
                 continue

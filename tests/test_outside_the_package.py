@@ -149,7 +149,7 @@ def lambda_named_wrong():
 # --- a loss without a Hessian ---
 
 
-class SquareRecord(NamedTuple):
+class SquareParameters(NamedTuple):
     factor: float
 
 
@@ -173,7 +173,7 @@ def gradient(loss, user, x, y, scale, rows, coef, w, out):
             out[j] += coef[k] * 2.0 * loss.factor * u * scale * x[rows[k], j]
 
 
-implements(SquareRecord, value=value, gradient=gradient)
+implements(SquareParameters, value=value, gradient=gradient)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,8 +185,8 @@ class Square(Loss):
     def dim(self, fed):
         return fed.n_features
 
-    def record(self, fed, dtype):
-        return SquareRecord(dtype.type(self.factor))
+    def parameters(self, fed, dtype):
+        return SquareParameters(dtype.type(self.factor))
 
     def targets(self, fed, dtype):
         return real_targets(self, fed, dtype)

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from pfl_theory.errors import InputError, OutputError
-from pfl_theory.sweeps import Progress, Record, Store, Task, make_task, n_workers, run
+from pfl_theory.sweeps import Progress, Store, Stored, Task, make_task, n_workers, run
 from pfl_theory.sweeps.files import canonical_json
 from pfl_theory.sweeps.sources import GONE, sources_of
 
@@ -101,7 +101,7 @@ def test_rows_survive_the_store_bit_for_bit(tmp_path: Path) -> None:
     values = [0.1, -0.0, 5e-324, 1 / 3, 1e308, math.inf, -math.inf, math.nan, 2.0, 1e22]
     store.write(
         task,
-        Record(
+        Stored(
             [{f"c{k}": value for k, value in enumerate(values)}, {"t": True, "n": None, "s": "nan", "i": 2**70}], 1.0
         ),
     )
@@ -119,7 +119,7 @@ def test_rows_survive_the_store_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"rows": 1}', "digit"])
 def test_a_damaged_file_is_computed_again(tmp_path: Path, damage: bytes | str) -> None:
     store, task = Store(tmp_path), make_task("demo", "m:cell", {"k": 1})
-    store.write(task, Record([{"x": 0.125}], 1.0))
+    store.write(task, Stored([{"x": 0.125}], 1.0))
     path = store.path(task)
     path.write_bytes(path.read_bytes().replace(b"0.125", b"0.126") if isinstance(damage, str) else damage)
     assert store.lookup(task) == (None, "stored file unreadable")

@@ -32,7 +32,7 @@ from ..judging.on_runs import (
     RUN,
     RUN_CONSTANTS,
     assumption_terms,
-    batch_shares,
+    batch_factors,
     exact_run,
     interval,
     sharp_reading,
@@ -89,7 +89,7 @@ def reached(epsilon: float, participation: int = 1) -> float:
 def sides_paper(instance: Instance) -> Sides:
     """M^2 against eps + alpha^2 sigma_G^2/D."""
     assert instance.epsilon is not None
-    bias = (instance.alpha * instance.constants["sigma_G"].bound("sigma_G")) ** 2 * batch_shares(instance).inner
+    bias = (instance.alpha * instance.constants["sigma_G"].bound("sigma_G")) ** 2 * batch_factors(instance).inner
     return Sides(interval(exact_run(instance).M2), Interval.rounded(instance.epsilon + bias, operations=64), "points")
 
 
@@ -270,7 +270,7 @@ CLAIMS = (
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=sides_paper,
         witness=lambda: on_instance_one(1e-4),
-        draw=None,
+        random_instance=None,
         cases=(
             *(
                 Case(
@@ -305,7 +305,7 @@ CLAIMS = (
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, FULL, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=_rate_sides(rate_at_full),
         witness=_alone,
-        draw=functools.partial(random_at_parameters, full=True),
+        random_instance=functools.partial(random_at_parameters, full=True),
         cases=(
             *(Case(f"eps-{k}", functools.partial(on_instance_one, 10.0**-k, 2), "HOLDS") for k in (2, 4, 6, 8)),
             Case("some-users", lambda: on_instance_one(1e-2), "NOT_APPLICABLE"),
@@ -326,7 +326,7 @@ CLAIMS = (
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=_rate_sides(rate_at_part),
         witness=lambda: on_instance_one(1e-8),
-        draw=functools.partial(random_at_parameters, full=False),
+        random_instance=functools.partial(random_at_parameters, full=False),
         cases=tuple(Case(f"eps-{k}", functools.partial(on_instance_one, 10.0**-k), "HOLDS") for k in (2, 4, 6)),
     ),
     Claim(
@@ -348,7 +348,7 @@ CLAIMS = (
         ),
         sides=sides_necessary,
         witness=lambda: for_rounds(ROUNDS_AT),
-        draw=random_for_rounds,
+        random_instance=random_for_rounds,
         cases=(
             *(Case(f"eps-{e:g}", functools.partial(for_rounds, e), "HOLDS") for e in (0.05, 0.01, 0.001)),
             Case("large-eps", lambda: for_rounds(0.3), "NOT_APPLICABLE"),
@@ -374,7 +374,7 @@ CLAIMS = (
         ),
         sides=sides_sufficient,
         witness=lambda: for_rounds(ROUNDS_AT),
-        draw=random_for_rounds,
+        random_instance=random_for_rounds,
         cases=tuple(Case(f"eps-{e:g}", functools.partial(for_rounds, e), "HOLDS") for e in (0.05, 0.01, 0.001)),
     ),
 )

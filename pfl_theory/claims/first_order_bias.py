@@ -71,7 +71,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, has_constants("L", "B")),
         sides=sides,
         witness=witness,
-        draw=random_curves,
+        random_instance=random_curves,
         cases=(Case("linear", _linear, "HOLDS"),),
     ),
 )

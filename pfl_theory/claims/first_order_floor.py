@@ -263,7 +263,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP, Hypothesis("FO stands still", _at_rest)),
         sides=transcribed_sides,
         witness=lambda: still_witness(0.7, 1.0, 2.0, 0.002),
-        draw=random_at_rest,
+        random_instance=random_at_rest,
         cases=(
             Case("attracting", attracting, "INCONCLUSIVE", ratio=(0.998 * attracting_ratio()) ** 2),
             Case("convex", convex_witness, "INCONCLUSIVE", ratio=(0.999 / 2) ** 2),
@@ -286,7 +286,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS),
         sides=_sides(floor, convex=False),
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=(
             Case("opposite", still_witness, "HOLDS", ratio=0.999),
             Case("attracting", attracting, "HOLDS", ratio=attracting_ratio()),
@@ -311,7 +311,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),
         sides=_sides(convex_floor, convex=True),
         witness=convex_witness,
-        draw=_random_convex,
+        random_instance=_random_convex,
         cases=(
             Case("not-convex", witness, "NOT_APPLICABLE"),
             Case("large-alpha", _large_alpha_convex, "NOT_APPLICABLE"),

@@ -123,7 +123,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, has_constants("B_datum", "L_datum"), POINTS_IN_BALL),
         sides=paper_sides,
         witness=opposite_gradients,
-        draw=random_bounded_users,
+        random_instance=random_bounded_users,
         cases=(Case("disjoint", radius_witness, "HOLDS"), HANDWRITTEN),
     ),
     Claim(
@@ -140,7 +140,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, has_constants("L_datum"), POINTS_IN_BALL),
         sides=sharp_sides,
         witness=radius_witness,
-        draw=random_bounded_users,
+        random_instance=random_bounded_users,
         cases=(Case("simplex", _simplex, "HOLDS"), HANDWRITTEN),
     ),
 )

@@ -184,7 +184,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(fixed=True),
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
     ),
     Claim(
         name="hessian-batch-norm",
@@ -199,7 +199,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(fixed=False),
         witness=witness,
-        draw=None,
+        random_instance=None,
         expected="VIOLATED",
     ),
 )

@@ -223,7 +223,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(paper_bound),
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
     ),
     Claim(
         name="hessian-free-error",
@@ -238,7 +238,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(sharp_bound),
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
     ),
     Claim(
         name="hessian-free-error",
@@ -258,7 +258,7 @@ CLAIMS = (
         ),
         sides=third_order_sides,
         witness=third_order_witness,
-        draw=random_rows,
+        random_instance=random_rows,
         cases=(Case("softmax", _softmax, "NOT_APPLICABLE"), Case("piecewise", witness, "NOT_APPLICABLE")),
     ),
 )

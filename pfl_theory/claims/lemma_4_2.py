@@ -246,7 +246,7 @@ CLAIMS = (
         hypotheses=(CONSTANTS, SMALL_STEP, ADAPTED_IN_BALL),
         sides=_sides(smoothness_paper),
         witness=lambda: witness(rho=100.0),
-        draw=random_instance,
+        random_instance=random_instance,
         cases=CASES,
     ),
     Claim(
@@ -262,7 +262,7 @@ CLAIMS = (
         hypotheses=(CONSTANTS, ADAPTED_IN_BALL),
         sides=_sides(smoothness_sharp),
         witness=lambda: witness(rho=100.0),
-        draw=random_instance,
+        random_instance=random_instance,
         cases=tuple(c if c.name != "large-alpha" else Case(c.name, c.make, "HOLDS") for c in CASES),
     ),
     Claim(
@@ -279,7 +279,7 @@ CLAIMS = (
         hypotheses=(CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
         sides=_sides(smoothness_one_dimensional),
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=(CASES[0], Case("large-alpha", _large_alpha, "HOLDS"), Case("logistic", _logistic, "NOT_APPLICABLE")),
     ),
     Claim(
@@ -297,7 +297,7 @@ CLAIMS = (
         hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, ADAPTED_IN_BALL),
         sides=_convex_sides,
         witness=convex_witness,
-        draw=functools.partial(random_instance, convex=True),
+        random_instance=functools.partial(random_instance, convex=True),
         cases=(
             Case("tooth", lambda: convex_witness(rho=4.0, tooth=0.01), "HOLDS", ratio=4.4999 / 4.5),
             Case("two-curvatures", _two_curvatures, "HOLDS", ratio=1.0),

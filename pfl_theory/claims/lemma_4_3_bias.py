@@ -193,7 +193,7 @@ CLAIMS = (
         hypotheses=(KNOWN, BATCHES, WHOLE_SPACE, has_constants("L", "sigma_G"), SMALL_STEP),
         sides=_sides(bias_paper, statement=True),
         witness=lambda: witness(rho=100.0),
-        draw=lambda rng: random_with_batches(rng, largest=1.0),
+        random_instance=lambda rng: random_with_batches(rng, largest=1.0),
         cases=(*_table_cases(_paper_ratio), Case("large-alpha", _large_alpha, "NOT_APPLICABLE"), *PLAIN),
     ),
     Claim(
@@ -210,7 +210,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(bias_sharp),
         witness=witness,
-        draw=random_with_batches,
+        random_instance=random_with_batches,
         cases=(
             *_table_cases(_sharp_ratio),
             Case("large-alpha", _large_alpha, "HOLDS", ratio=1.0),
@@ -232,7 +232,7 @@ CLAIMS = (
         hypotheses=(*HYPOTHESES, *CONVEX_WITH_STEP),
         sides=_sides(bias_convex),
         witness=lambda: witness(convex=True, name="convex Huber bend"),
-        draw=lambda rng: random_with_batches(rng, convex=True, largest=2.0),
+        random_instance=lambda rng: random_with_batches(rng, convex=True, largest=2.0),
         cases=(
             Case("gentle", _gentle_convex, "HOLDS", ratio=1.0),
             Case(

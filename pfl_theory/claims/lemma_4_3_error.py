@@ -212,7 +212,7 @@ CLAIMS = (
         hypotheses=(*HYPOTHESES, SMALL_STEP),
         sides=_sides(error_paper, statement=True),
         witness=witness,
-        draw=lambda rng: random_with_batches(rng, largest=1.0),
+        random_instance=lambda rng: random_with_batches(rng, largest=1.0),
         cases=(
             *_table_cases(error_paper),
             Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),
@@ -237,7 +237,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=_sides(error_sharp),
         witness=witness,
-        draw=random_with_batches,
+        random_instance=random_with_batches,
         cases=(
             *_table_cases(error_sharp),
             Case("large-alpha", _large_alpha, "HOLDS", ratio=ratio(error_sharp, numbers(1.25))),
@@ -262,7 +262,7 @@ CLAIMS = (
         hypotheses=(*HYPOTHESES, *CONVEX_WITH_STEP),
         sides=_sides(error_convex),
         witness=lambda: witness(convex=True, name="linear gradient, flat at w"),
-        draw=lambda rng: random_with_batches(rng, convex=True, largest=2.0),
+        random_instance=lambda rng: random_with_batches(rng, convex=True, largest=2.0),
         cases=(
             *_table_cases(error_convex, convex=True),
             Case("not-convex", witness, "NOT_APPLICABLE"),

@@ -173,7 +173,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS, SMALL_STEP),
         sides=_sides(spread_paper),
         witness=witness,
-        draw=random_curves,
+        random_instance=random_curves,
         cases=(Case("large-alpha", _large_alpha, "NOT_APPLICABLE"),),
     ),
     Claim(
@@ -190,7 +190,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS),
         sides=_sides(spread_sharp),
         witness=witness,
-        draw=random_curves,
+        random_instance=random_curves,
         cases=(Case("large-alpha", _large_alpha, "HOLDS"),),
     ),
     Claim(
@@ -207,7 +207,7 @@ CLAIMS = (
         hypotheses=(ON_CURVES, CONSTANTS, CONVEX, SMALL_STEP),
         sides=_sides(spread_convex),
         witness=convex_witness,
-        draw=random_convex_curves,
+        random_instance=random_convex_curves,
         cases=(
             Case("linear", _linear, "HOLDS", ratio=1.0),
             Case("not-convex", witness, "NOT_APPLICABLE"),

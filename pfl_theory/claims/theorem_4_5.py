@@ -44,7 +44,7 @@ from ..judging.on_runs import (
     ClosedRun,
     Reading,
     assumption_terms,
-    batch_shares,
+    batch_factors,
     exact_run,
     exact_terms,
     interval,
@@ -74,7 +74,7 @@ def _paper_sides(reading: Callable[[Instance], Reading]) -> Callable[[Instance],
     def sides(instance: Instance) -> Sides:
         found = reading(instance)
         terms = assumption_terms(instance, found)
-        share, L = batch_shares(instance).inner, float(instance.constants["L"].bound("L"))
+        share, L = batch_factors(instance).inner, float(instance.constants["L"].bound("L"))
         bias = Ball.relative((instance.alpha * L * float(instance.constants["sigma_G"].max())) ** 2 * share, 64 * UNIT)
         rhs = interval(bracket(terms, bias))
         first = 4.0 * terms.Phi
@@ -427,7 +427,7 @@ CLAIMS = (
         ),
         sides=_paper_sides(sharp_reading),
         witness=lambda: refuting(3),
-        draw=None,
+        random_instance=None,
         cases=(
             Case("closed-form-3", lambda: _closed(3), "VIOLATED"),
             Case("algorithm-3", by_the_algorithm, "VIOLATED"),
@@ -460,7 +460,7 @@ CLAIMS = (
         ),
         sides=_paper_sides(lemma_reading),
         witness=lambda: refuting(4096, lemma=True),
-        draw=None,
+        random_instance=None,
         cases=(
             Case("closed-form-4096", lambda: _closed(4096, lemma=True), "VIOLATED"),
             Case("tau-256", lambda: refuting(256, lemma=True), "INCONCLUSIVE"),
@@ -485,7 +485,7 @@ CLAIMS = (
         hypotheses=(RUN, MASTER_STEP),
         sides=sides_i,
         witness=one_quadratic,
-        draw=random_run,
+        random_instance=random_run,
         cases=(
             Case("noise", identical_noise, "HOLDS", ratio=0.940996842),
             Case("users-apart", opposite_curvatures, "HOLDS", ratio=0.999353938),
@@ -510,7 +510,7 @@ CLAIMS = (
         hypotheses=(RUN, MASTER_STEP),
         sides=sides_ii,
         witness=one_quadratic,
-        draw=random_run,
+        random_instance=random_run,
         cases=(
             Case("noise", identical_noise, "HOLDS", ratio=0.889340448),
             Case("users-apart", opposite_curvatures, "HOLDS", ratio=0.997726495),
@@ -535,7 +535,7 @@ CLAIMS = (
         hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),
         sides=sides_linear,
         witness=one_quadratic,
-        draw=random_bounded,
+        random_instance=random_bounded,
         cases=(
             *(Case(f"tau-{tau}", functools.partial(refuting, tau), "HOLDS") for tau in (3, 64, 4096)),
             *VARIANT_CASES,

@@ -34,7 +34,7 @@ from ..judging.on_runs import (
     ClosedRun,
     Reading,
     assumption_terms,
-    batch_shares,
+    batch_factors,
     exact_run,
     exact_terms,
     interval,
@@ -60,7 +60,7 @@ BIAS_OF_LEMMA = 7.85  # of alpha^2 L^2 sigma_G^2/D: 1.961 times the square of Le
 def _bias(instance: Instance) -> Ball:
     """alpha^2 L^2 sigma_G^2 / D."""
     L, sigma = instance.constants["L"].bound("L"), instance.constants["sigma_G"].bound("sigma_G")
-    return Ball.relative((instance.alpha * L * sigma) ** 2 * batch_shares(instance).inner, 64 * UNIT)
+    return Ball.relative((instance.alpha * L * sigma) ** 2 * batch_factors(instance).inner, 64 * UNIT)
 
 
 def sides_paper(instance: Instance) -> Sides:
@@ -164,7 +164,7 @@ CLAIMS = (
         ),
         sides=sides_paper,
         witness=absorbed_forever,
-        draw=None,
+        random_instance=None,
         cases=(
             Case("no-noise", lambda: refuting(64, participation=2, w0=1.0), "INCONCLUSIVE"),
             Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE"),
@@ -197,7 +197,7 @@ CLAIMS = (
         ),
         sides=sides_corrected,
         witness=absorbed_forever,
-        draw=random_full,
+        random_instance=random_full,
         cases=(
             Case("no-noise", lambda: refuting(64, lemma=True, participation=2, w0=1.0), "HOLDS"),
             Case("half-the-users", lambda: refuting(3, lemma=True), "NOT_APPLICABLE"),
@@ -218,7 +218,7 @@ CLAIMS = (
         hypotheses=(RUN, FULL, step_at_most(1.0, smoothness, "s = beta tau L_F <= 1")),
         sides=sides_r1,
         witness=lambda: absorbed_forever(tau=64, s=1e-3),
-        draw=random_full_r1,
+        random_instance=random_full_r1,
         cases=(
             Case("one-quadratic", one_quadratic, "HOLDS", ratio=1.0),
             Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE"),

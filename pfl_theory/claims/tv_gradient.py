@@ -95,7 +95,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, has_constants("B_datum", "L_datum"), POINTS_IN_BALL),
         sides=paper_sides,
         witness=opposite_gradients,
-        draw=random_bounded_users,
+        random_instance=random_bounded_users,
         cases=(Case("quadratic", _unbounded, "NOT_APPLICABLE"), HANDWRITTEN),
     ),
     Claim(
@@ -113,7 +113,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, has_constants("L_datum"), POINTS_IN_BALL),
         sides=sharp_sides,
         witness=sharp_witness,
-        draw=random_bounded_users,
+        random_instance=random_bounded_users,
         cases=(Case("quadratic", _unbounded, "HOLDS"), HANDWRITTEN),
     ),
 )

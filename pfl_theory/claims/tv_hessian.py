@@ -146,7 +146,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL),
         sides=paper_sides,
         witness=paper_witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=(DATA,),
     ),
     Claim(
@@ -164,7 +164,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL),
         sides=sharp_sides,
         witness=convex_witness,
-        draw=random_instance,
+        random_instance=random_instance,
     ),
     Claim(
         name="tv-hessian",
@@ -179,7 +179,7 @@ CLAIMS = (
         hypotheses=(ON_DATA, CONSTANTS, POINTS_IN_BALL, Hypothesis("the loss is convex", _is_convex)),
         sides=convex_sides,
         witness=convex_witness,
-        draw=random_convex,
+        random_instance=random_convex,
         cases=(Case("cosine", _concave, "NOT_APPLICABLE"), DATA),
     ),
 )

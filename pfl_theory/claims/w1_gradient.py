@@ -156,7 +156,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=paper_sides,
         witness=paper_witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=CASES,
     ),
     Claim(
@@ -173,7 +173,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=sharp_sides,
         witness=sharp_witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=CASES,
     ),
 )

@@ -120,7 +120,7 @@ CLAIMS = (
         hypotheses=(*HYPOTHESES, Hypothesis("the labelled metric has a price", _finite)),
         sides=paper_sides,
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=CASES,
     ),
     Claim(
@@ -136,7 +136,7 @@ CLAIMS = (
         hypotheses=HYPOTHESES,
         sides=sharp_sides,
         witness=witness,
-        draw=random_instance,
+        random_instance=random_instance,
         cases=CASES,
     ),
 )

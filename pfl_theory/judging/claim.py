@@ -132,7 +132,7 @@ class Claim:
     hypotheses : tuple of Hypothesis
     sides : callable Instance -> Sides
     witness : callable () -> Instance
-    draw : callable numpy Generator -> Instance, or None
+    random_instance : callable numpy Generator -> Instance, or None
         A random instance, for tests and searches; None for a statement that its witness refutes.
     cases : tuple of Case
         Further named instances.
@@ -158,7 +158,7 @@ class Claim:
     hypotheses: tuple[Hypothesis, ...]
     sides: Callable[[Instance], Sides]
     witness: Callable[[], Instance]
-    draw: Callable[[np.random.Generator], Instance] | None
+    random_instance: Callable[[np.random.Generator], Instance] | None
     cases: tuple[Case, ...] = field(default=())
     expected: str = "HOLDS"
     open_constant: str = ""

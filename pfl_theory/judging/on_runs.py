@@ -270,7 +270,7 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
     lam = h * (1 - alpha * h) ** 2
     if bool((h <= 0).any()) or alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
         return None
-    shares = batch_shares(instance)
+    shares = batch_factors(instance)
     inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in (shares.inner, shares.outer))
     kick = ((1 - alpha * h) * (alpha * h * inner + outer)).max()
     if kick and lam.min() == 0:
@@ -330,20 +330,20 @@ def _infimum(instance: Instance) -> Ball:
         (8 * nodes + 256) * UNIT * size * (3 * reach + high - low) * (1 + alpha * max(c.curvature for c in curves))
     )
     centre, half = np.array([(low + high) / 2]), (high - low) / 2
-    best, floor = math.inf, math.inf
+    best, lowest = math.inf, math.inf
     parts = np.arange(-7, 8, 2)  # a cell is cut into eight
     for _ in range(30):
         value, slope = at(centre)
         best = min(best, float(value.min()))
         lower = value - (np.abs(slope) + error) * half - L * half**2 / 2
         open_ = lower < best - rounding
-        floor = min(floor, float(lower[~open_].min())) if bool((~open_).any()) else floor
+        lowest = min(lowest, float(lower[~open_].min())) if bool((~open_).any()) else lowest
         if not bool(open_.any()) or half < 1e-13 * max(1.0, high - low) or open_.sum() > 200_000:
-            floor = min(floor, float(lower.min()))
+            lowest = min(lowest, float(lower.min()))
             break
         half /= 8
         centre = (centre[open_][:, None] + half * parts).ravel()
-    return Ball.between(min(floor, best) - rounding, best + rounding)
+    return Ball.between(min(lowest, best) - rounding, best + rounding)
 
 
 # --- right sides' constants ---
@@ -360,7 +360,7 @@ def exact_terms(instance: Instance, *, run: ExactRun | None = None) -> Terms:
     return Terms(Ball(beta) * L, tau, m, participation_factor(n, m), phi, found.gamma2, found.v2, found.b2)
 
 
-class Shares(NamedTuple):
+class VarianceFactors(NamedTuple):
     """c_D, c_D' and c_D'' of the batches: 1/D with replacement, 0 for the exact expectation."""
 
     inner: float
@@ -368,14 +368,14 @@ class Shares(NamedTuple):
     hessian: float
 
 
-def batch_shares(instance: Instance) -> Shares:
+def batch_factors(instance: Instance) -> VarianceFactors:
     """Variance factors of the batch means."""
     algorithm: Any = instance.algorithm
     if isinstance(algorithm, FedAvg):
         sizes: tuple[int | None, ...] = (None, algorithm.batch, None)
     else:
         sizes = (algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian)
-    return Shares(*(0.0 if size is None else 1.0 / size for size in sizes))
+    return VarianceFactors(*(0.0 if size is None else 1.0 / size for size in sizes))
 
 
 class Reading(NamedTuple):
@@ -389,7 +389,7 @@ class Reading(NamedTuple):
 
 def sharp_reading(instance: Instance) -> Reading:
     """Sharp lemmas, and bias and variance of every variant (docs/theory/theorem-4-5.md#9-5-5)."""
-    alpha, c = instance.alpha, batch_shares(instance)
+    alpha, c = instance.alpha, batch_factors(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
     gamma_g, gamma_h = gammas(instance.problem)
     a = 1 + alpha * L
@@ -413,7 +413,7 @@ def sharp_reading(instance: Instance) -> Reading:
 
 def lemma_reading(instance: Instance) -> Reading:
     """L_F, gamma_F^2 and sigma_F^2 of Lemmas 4.2 to 4.4, as transcribed; b^2 is the square of Lemma 4.3's bias."""
-    alpha, c = instance.alpha, batch_shares(instance)
+    alpha, c = instance.alpha, batch_factors(instance)
     L, B, rho, sg, sh = (bound(instance, name) for name in ("L", "B", "rho", "sigma_G", "sigma_H"))
     gamma_g, gamma_h = gammas(instance.problem)
     return Reading(

@@ -40,7 +40,7 @@ def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[
         rows.append(_judged_case(claim, case))
         if case.ratio is not None:
             rows.append(_row(claim.control(case), case.name, "VIOLATED", command(claim, case.name, control=True)))
-    if random and claim.draw is not None:
+    if random and claim.random_instance is not None:
         worst = judge_random(claim, random, seed)
         rows.append(_row(worst, "random", _on_random(claim), command(claim, f"random:{random}", seed=seed)))
     return rows
@@ -48,13 +48,13 @@ def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[
 
 def judge_random(claim: Claim, count: int, seed: int = 0) -> Verdict:
     """The verdict with the largest ratio among `count` random instances; any that does not hold comes first."""
-    if claim.draw is None:
+    if claim.random_instance is None:
         raise InputError(
             f"{claim.name} ({claim.version}): its witness refutes it, so no random instances are drawn; judge a "
             "named instance"
         )
     rng = generator(seed, "random instances", claim.name, claim.version, claim.form)
-    verdicts = [claim.judge(claim.draw(rng)) for _ in range(count)]
+    verdicts = [claim.judge(claim.random_instance(rng)) for _ in range(count)]
     good = _on_random(claim)
     worst = max(
         verdicts, key=lambda v: (v.outcome != good, -math.inf if math.isnan(v.ratio) else v.ratio)

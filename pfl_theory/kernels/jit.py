@@ -109,14 +109,14 @@ def kernel(function: F) -> F:
     return compiled  # type: ignore[no-any-return]
 
 
-def driver_for(driver: Any, record: object) -> Any:
+def driver_for(driver: Any, parameters: object) -> Any:
     """The `driver` as kept on disk for a loss of this package, and freshly compiled in every process for a loss from
     elsewhere.
 
     The folder of compiled code is named by the package's sources, so an edit of a loss in a researcher's own file would
     not be noticed.
     """
-    return driver if type(record).__module__.partition(".")[0] == __package__.partition(".")[0] else driver.uncached
+    return driver if type(parameters).__module__.partition(".")[0] == __package__.partition(".")[0] else driver.uncached
 
 
 def helper(function: F) -> F:

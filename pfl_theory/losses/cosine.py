@@ -18,7 +18,7 @@ from .loss import Loss, checked_hyperparameter, checked_metric
 from .row_moments import user_rows
 
 
-class CosineRecord(NamedTuple):
+class CosineParameters(NamedTuple):
     """What the kernels see."""
 
     c: float
@@ -54,7 +54,7 @@ def hessian(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-unt
             out[j, j] += coef[k] * np.cos((w[j] - scale * x[rows[k], j]) / loss.c)
 
 
-implements(CosineRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
+implements(CosineParameters, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Cosine(Loss):
     Parameters
     ----------
     c : float
-        Scale, > 0: the period is 2 pi c, a derivative is at most c, a curvature between -1 and 1, both attained.
+        Width, > 0: the period is 2 pi c, a derivative is at most c, a curvature between -1 and 1, both attained.
 
     Notes
     -----
@@ -89,8 +89,8 @@ class Cosine(Loss):
     def dim(self, fed: Federation) -> int:
         return fed.n_features
 
-    def record(self, fed: Federation, dtype: np.dtype) -> CosineRecord:
-        return CosineRecord(dtype.type(self.c))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> CosineParameters:
+        return CosineParameters(dtype.type(self.c))
 
     def constants(
         self,

@@ -1,7 +1,7 @@
 """How a loss reaches a compiled kernel.
 
-What enters a kernel is a loss's *record*: a flat ``NamedTuple`` of numbers and arrays. The operations below are looked
-up by the record's type when a kernel is compiled, so a loss is one file, a changed hyperparameter recompiles nothing,
+What enters a kernel is a loss's *parameters*: a flat ``NamedTuple`` of numbers and arrays. The operations below are
+looked up by their type when a kernel is compiled, so a loss is one file, a changed hyperparameter recompiles nothing,
 and compiled code is kept between processes.
 
 A loss on rows implements (registered with :func:`implements`)::
@@ -30,19 +30,19 @@ INLINE = {"forceinline": True}  # a call left in a loop over rows would keep the
 _IMPLEMENTATIONS: dict[tuple[str, type], Callable[..., Any]] = {}
 
 
-def implements(record: type, **operations: Callable[..., Any]) -> None:
-    """Register the operations of a loss's `record` type."""
+def implements(parameters: type, **operations: Callable[..., Any]) -> None:
+    """Register the operations of a loss's `parameters` type."""
     for name, function in operations.items():
-        _IMPLEMENTATIONS[name, record] = function
+        _IMPLEMENTATIONS[name, parameters] = function
 
 
-def implemented(operation: str, record: object) -> bool:
-    """Whether the loss behind this record has the operation."""
-    return (operation, type(record)) in _IMPLEMENTATIONS
+def implemented(operation: str, parameters: object) -> bool:
+    """Whether the loss behind these parameters has the operation."""
+    return (operation, type(parameters)) in _IMPLEMENTATIONS
 
 
 def _find(operation: str, loss: Any, default: Callable[..., Any] | None = None) -> Callable[..., Any] | None:
-    """The implementation for this record type; None lets numba report that there is none."""
+    """The implementation for this type of parameters; None lets numba report that there is none."""
     if not isinstance(loss, types.NamedTuple | types.NamedUniTuple):  # equal field types make a NamedUniTuple
         return None
     return _IMPLEMENTATIONS.get((operation, loss.instance_class), default)

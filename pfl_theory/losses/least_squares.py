@@ -15,8 +15,8 @@ from .margin import implements_margin
 from .row_moments import row_moments, user_rows
 
 
-class LeastSquaresRecord(NamedTuple):
-    """What the kernels see: no hyperparameter (a record may not be empty)."""
+class LeastSquaresParameters(NamedTuple):
+    """What the kernels see: no hyperparameter (they may not be empty)."""
 
     unused: float
 
@@ -33,7 +33,7 @@ def d2phi(loss, u, y):  # type: ignore[no-untyped-def]
     return 1.0
 
 
-implements_margin(LeastSquaresRecord, phi=phi, dphi=dphi, d2phi=d2phi)
+implements_margin(LeastSquaresParameters, phi=phi, dphi=dphi, d2phi=d2phi)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class LeastSquares(Loss):
     def dim(self, fed: Federation) -> int:
         return fed.n_features
 
-    def record(self, fed: Federation, dtype: np.dtype) -> LeastSquaresRecord:
-        return LeastSquaresRecord(dtype.type(0))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> LeastSquaresParameters:
+        return LeastSquaresParameters(dtype.type(0))
 
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype)

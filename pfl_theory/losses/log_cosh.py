@@ -24,13 +24,13 @@ SUP_D3 = 4 / (3 * math.sqrt(3))  # sup |phi'''| at c = 1, where tanh u = 1/sqrt 
 SUP_D3_SQUARED_BY_VARIANCE = 16 / 27  # (sup |phi'''|)^2
 
 
-class LocationRecord(NamedTuple):
+class LocationParameters(NamedTuple):
     """What the kernels see: location family."""
 
     c: float
 
 
-class RegressionRecord(NamedTuple):
+class RegressionParameters(NamedTuple):
     """What the kernels see: regression."""
 
     c: float
@@ -87,8 +87,8 @@ def d2phi(loss, u, y):  # type: ignore[no-untyped-def]
     return sech_squared((u - y) / loss.c)
 
 
-implements(LocationRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
-implements_margin(RegressionRecord, phi=phi, dphi=dphi, d2phi=d2phi)
+implements(LocationParameters, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
+implements_margin(RegressionParameters, phi=phi, dphi=dphi, d2phi=d2phi)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class LogCosh(Loss):
     kind : {"location", "regression"}
         ``location``: l(w; z) = sum_k phi(w_k - z_k), no labels. ``regression``: l(w; x, y) = phi(<w, x> - y).
     c : float
-        Scale: phi(u) = c^2 log cosh(u / c), so |phi'| < c, phi'' <= 1, |phi'''| <= 4 / (3 sqrt(3) c).
+        Width: phi(u) = c^2 log cosh(u / c), so |phi'| < c, phi'' <= 1, |phi'''| <= 4 / (3 sqrt(3) c).
 
     Examples
     --------
@@ -127,8 +127,8 @@ class LogCosh(Loss):
     def dim(self, fed: Federation) -> int:
         return fed.n_features
 
-    def record(self, fed: Federation, dtype: np.dtype) -> LocationRecord | RegressionRecord:
-        return (LocationRecord if self.kind == "location" else RegressionRecord)(dtype.type(self.c))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> LocationParameters | RegressionParameters:
+        return (LocationParameters if self.kind == "location" else RegressionParameters)(dtype.type(self.c))
 
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype) if self.kind == "regression" else super().targets(fed, dtype)

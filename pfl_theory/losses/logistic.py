@@ -22,7 +22,7 @@ SUP_NONCONVEX = (3 * math.sqrt(3) / 8, 2.0, 6 * math.cos(math.pi / 10) ** 5)
 ONE_FEATURE_LIP_Z = 1.0998393202  # sup_u |sigma(u) + u sigma'(u)|, at u tanh(u/2) = 2; rounded up
 
 
-class LogisticRecord(NamedTuple):
+class LogisticParameters(NamedTuple):
     """What the kernels see."""
 
     l2: float
@@ -70,7 +70,7 @@ def add_penalty_hessian(loss, w, out):  # type: ignore[no-untyped-def]
 
 
 implements_margin(
-    LogisticRecord,
+    LogisticParameters,
     classifies=True,
     phi=phi,
     dphi=dphi,
@@ -129,8 +129,8 @@ class Logistic(Loss):
     def dim(self, fed: Federation) -> int:
         return fed.n_features
 
-    def record(self, fed: Federation, dtype: np.dtype) -> LogisticRecord:
-        return LogisticRecord(dtype.type(self.l2), dtype.type(self.nonconvex))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> LogisticParameters:
+        return LogisticParameters(dtype.type(self.l2), dtype.type(self.nonconvex))
 
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, 2).astype(dtype)

@@ -14,7 +14,7 @@ from ..federations.federation import Federation
 
 
 class Loss(ABC):
-    """A loss l(w; z), z = (x, y): hyperparameters, a record for the kernels, and the formulas of its constants.
+    """A loss l(w; z), z = (x, y): hyperparameters, parameters for the kernels, and the formulas of its constants.
 
     Subclasses are frozen dataclasses. The expectation over a user's rows is f_i; points are flat, w = W.ravel()
     row-major; features carry no intercept of their own (append a column of ones).
@@ -40,7 +40,7 @@ class Loss(ABC):
         """Dimension d of w."""
 
     @abstractmethod
-    def record(self, fed: Federation, dtype: np.dtype) -> Any:
+    def parameters(self, fed: Federation, dtype: np.dtype) -> Any:
         """The flat NamedTuple that enters the kernels."""
 
     @abstractmethod

@@ -106,12 +106,12 @@ def correct(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-
     return total
 
 
-def implements_margin(record, *, classifies=False, **operations):  # type: ignore[no-untyped-def]
+def implements_margin(parameters, *, classifies=False, **operations):  # type: ignore[no-untyped-def]
     """Register a margin loss: `operations` are phi, dphi, d2phi and, if any, the penalty's."""
     rows: dict[str, Any] = {"value": value, "gradient": gradient, "hvp": hvp, "hessian": hessian}
     if classifies:
         rows["correct"] = correct
-    implements(record, **rows, **operations)
+    implements(parameters, **rows, **operations)
 
 
 @scalar

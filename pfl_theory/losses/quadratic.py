@@ -17,7 +17,7 @@ from .loss import Loss, ball_center, checked_metric
 from .row_moments import user_rows
 
 
-class QuadraticRecord(NamedTuple):
+class QuadraticParameters(NamedTuple):
     """What the kernels see: A of shape (1, d, d), or (n_users, d, d); (1, 1, 1) for a number."""
 
     A: NDArray
@@ -82,7 +82,7 @@ def hessian(loss, user, x, y, scale, rows, coef, w, out):  # type: ignore[no-unt
                 out[a, b] = loss.A[k, a, b]
 
 
-implements(QuadraticRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
+implements(QuadraticParameters, value=value, gradient=gradient, hvp=hvp, hessian=hessian)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +128,8 @@ class Quadratic(Loss):
         require(k[0] in (1, fed.n_users), f"Quadratic: A holds {k[0]} matrices but there are {fed.n_users} users")
         return d
 
-    def record(self, fed: Federation, dtype: np.dtype) -> QuadraticRecord:
-        return QuadraticRecord(self.A.astype(dtype))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> QuadraticParameters:
+        return QuadraticParameters(self.A.astype(dtype))
 
     def matrices(self, n_users: int, dim: int) -> NDArray:
         """A for every user, shape (n_users, d, d)."""

@@ -23,7 +23,7 @@ BLOCK = 64  # rows gathered, cast and scaled at once: 64 x 784 float64 stay in t
 ENUMERATED_MAPS = 4096
 
 
-class SoftmaxRecord(NamedTuple):
+class SoftmaxParameters(NamedTuple):
     """What the kernels see."""
 
     n_classes: int
@@ -148,7 +148,7 @@ def correct(loss, user, x, y, scale, rows, coef, w):  # type: ignore[no-untyped-
     return total
 
 
-implements(SoftmaxRecord, value=value, gradient=gradient, hvp=hvp, hessian=hessian, correct=correct)
+implements(SoftmaxParameters, value=value, gradient=gradient, hvp=hvp, hessian=hessian, correct=correct)
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,8 @@ class Softmax(Loss):
     def dim(self, fed: Federation) -> int:
         return int(self.n_classes) * fed.n_features
 
-    def record(self, fed: Federation, dtype: np.dtype) -> SoftmaxRecord:
-        return SoftmaxRecord(int(self.n_classes), dtype.type(self.l2))
+    def parameters(self, fed: Federation, dtype: np.dtype) -> SoftmaxParameters:
+        return SoftmaxParameters(int(self.n_classes), dtype.type(self.l2))
 
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, int(self.n_classes))

@@ -113,22 +113,22 @@ class RowOracle:
         require(dtype in (np.float64, np.float32), f"Problem: dtype = {dtype}; choose float64 or float32")
         self.loss, self.fed, self.dtype = loss, fed, dtype
         self.n_users, self.dim = fed.n_users, loss.dim(fed)
-        self.record = loss.record(fed, dtype)
+        self.parameters = loss.parameters(fed, dtype)
         self.y = loss.targets(fed, dtype)
         self.x = fed.x if fed.x.dtype.kind in "ui" and fed.x.dtype.itemsize <= 2 else fed.x.astype(dtype, copy=False)
         self.scale = dtype.type(fed.scale)
         self.weights = fed.weights.astype(dtype, copy=False)
         self.work = float(self.x.size) * max(1, self.dim // fed.n_features)  # multiplications of one pass
-        self.has_hvp, self.has_hessian = (dispatch.implemented(name, self.record) for name in ("hvp", "hessian"))
+        self.has_hvp, self.has_hessian = (dispatch.implemented(name, self.parameters) for name in ("hvp", "hessian"))
 
     def require_operation(self, operation: str, instead: str) -> None:
         """Refuse in a sentence what the loss does not have."""
-        if not dispatch.implemented(operation, self.record):
+        if not dispatch.implemented(operation, self.parameters):
             raise InputError(f"{self.loss.name} has no {OPERATIONS[operation]}; {instead}")
 
     def _call(self, driver: Any, out: NDArray, *points: NDArray, work: float) -> NDArray:
-        driver = driver_for(driver, self.record)
-        data = (self.record, self.x, self.y, self.scale, self.weights, self.fed.offsets, *points)
+        driver = driver_for(driver, self.parameters)
+        data = (self.parameters, self.x, self.y, self.scale, self.weights, self.fed.offsets, *points)
         over_users(lambda _, first, last: driver(*data, first, last, out), chunks(self.n_users, work))
         return out
 

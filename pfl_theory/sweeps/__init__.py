@@ -4,7 +4,7 @@ from .cells import Row, Task, make_task
 from .progress import Progress
 from .scratch import scratch
 from .sources import Sources
-from .store import Record, Store
+from .store import Store, Stored
 from .workers import Event, Failure, Outcome, n_workers, run
 
 __all__ = [
@@ -12,10 +12,10 @@ __all__ = [
     "Failure",
     "Outcome",
     "Progress",
-    "Record",
     "Row",
     "Sources",
     "Store",
+    "Stored",
     "Task",
     "make_task",
     "n_workers",

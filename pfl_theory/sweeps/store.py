@@ -21,7 +21,7 @@ _PART_LIFETIME = 3600.0  # seconds after which a ".part" file belongs to a write
 
 
 @dataclass(frozen=True)
-class Record:
+class Stored:
     """What the store knows about a cell: its rows, how long they took, and the sources that made them."""
 
     rows: list[Row]
@@ -41,12 +41,12 @@ class Store:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Store(Path(folder))
     ...     before = store.lookup(task)
-    ...     store.write(task, Record([{"x": float("nan")}], 0.5))
+    ...     store.write(task, Stored([{"x": float("nan")}], 0.5))
     ...     after = store.lookup(task)
     >>> before
     (None, 'new')
     >>> after
-    (Record(rows=[{'x': nan}], seconds=0.5, sources=Sources(roots=(), modules={})), 'stored')
+    (Stored(rows=[{'x': nan}], seconds=0.5, sources=Sources(roots=(), modules={})), 'stored')
     """
 
     folder: Path
@@ -55,7 +55,7 @@ class Store:
         """File of a cell."""
         return self.folder / task.analysis / f"{task.key}.json"
 
-    def write(self, task: Task, record: Record) -> None:
+    def write(self, task: Task, record: Stored) -> None:
         """Keep a result. The file carries its own hash, so that damage is noticed even where it still parses."""
         data = {
             "analysis": task.analysis,
@@ -71,7 +71,7 @@ class Store:
             self.path(task), json.dumps({**data, "sha256": _hash(data)}, allow_nan=False, separators=(",", ":")) + "\n"
         )
 
-    def lookup(self, task: Task) -> tuple[Record | None, str]:
+    def lookup(self, task: Task) -> tuple[Stored | None, str]:
         """A cell's result if it still holds, and why or why not.
 
         The reason is ``"stored"``, ``"new"``, ``"stored file unreadable"`` or ``"source changed: <module>"``.
@@ -86,7 +86,7 @@ class Store:
             ):
                 return None, "stored file unreadable"
             sources = Sources.from_data(data["sources"])
-            record = Record(decode_rows(data["rows"]), float(data["seconds"]), sources or Sources())
+            record = Stored(decode_rows(data["rows"]), float(data["seconds"]), sources or Sources())
         except FileNotFoundError:
             return None, "new"
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -22,7 +22,7 @@ from ..errors import DataMissingError, InputError, OutputError, require
 from .cells import Row, Task, plain_rows
 from .scratch import scratch_of
 from .sources import Sources, file_hashes, marked, sources_of
-from .store import Record, Store
+from .store import Store, Stored
 
 # One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number
 # of workers.
@@ -275,7 +275,7 @@ def _compute(task: Task, folder: str, markers: str, before: dict[str, str]) -> _
     # What a worker has imported for other cells does not count: what this cell can reach, and what it loaded by name.
     sources = marked(sources_of({task.reference, *noted}), before)
     try:
-        Store(Path(folder)).write(task, Record(rows, seconds, sources))
+        Store(Path(folder)).write(task, Stored(rows, seconds, sources))
     except OutputError as error:
         return _Answer(task.key, "unwritable", seconds, Failure("OutputError", _one_line(error)))
     shutil.rmtree(scratch, ignore_errors=True)

@@ -76,7 +76,7 @@ def steps(
     )
     require(not trace, "users of different sizes take different numbers of steps in an epoch: no average at a step")
     require(oracle.uniform, "epochs need users that weigh their rows equally; count local_steps and use replace=True")
-    data = (oracle.record, oracle.x, oracle.y, oracle.scale, oracle.fed.offsets, users, start, plan)
-    driver, key = driver_for(epoch_steps, oracle.record), stream_key(seed, "epochs")
+    data = (oracle.parameters, oracle.x, oracle.y, oracle.scale, oracle.fed.offsets, users, start, plan)
+    driver, key = driver_for(epoch_steps, oracle.parameters), stream_key(seed, "epochs")
     passes = 3.0 * plan.epochs * float(oracle.fed.sizes.mean()) / plan.batch_outer
     return by_chunks(oracle, users, plan, trace, keep, lambda *piece: driver(*data, key, round_, *piece), passes)

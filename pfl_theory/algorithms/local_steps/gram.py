@@ -132,6 +132,6 @@ def steps(
     """Local steps of `users`: see :func:`~pfl_theory.algorithms.local_steps.local_steps`."""
     assert oracle.gram is not None
     rows = (oracle.x.reshape(-1), oracle.y, oracle.scale, oracle.weights, oracle.fed.offsets)
-    data = (oracle.record, *rows, *oracle.gram, users, start, oracle.loss.span_l2(), plan)
-    driver = driver_for(gram_steps, oracle.record)
+    data = (oracle.parameters, *rows, *oracle.gram, users, start, oracle.loss.span_l2(), plan)
+    driver = driver_for(gram_steps, oracle.parameters)
     return by_chunks(oracle, users, plan, trace, keep, lambda *piece: driver(*data, *piece), 4.0)

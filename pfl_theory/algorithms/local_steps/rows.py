@@ -121,7 +121,7 @@ def steps(
     check_batches(oracle, plan)
     if plan.variant == EXACT:
         oracle.require_operation("hvp", "use variant='first-order' or 'hessian-free'")
-    driver, key = driver_for(row_steps, oracle.record), stream_key(seed, "batches")
-    data = (oracle.record, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.cumulative, oracle.fed.offsets)
+    driver, key = driver_for(row_steps, oracle.parameters), stream_key(seed, "batches")
+    data = (oracle.parameters, oracle.x, oracle.y, oracle.scale, oracle.weights, oracle.cumulative, oracle.fed.offsets)
     call = (*data, users, start, plan, key, round_)
     return by_chunks(oracle, users, plan, trace, keep, lambda *piece: driver(*call, *piece), 7.0 * plan.local_steps)
