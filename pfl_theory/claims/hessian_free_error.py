@@ -36,6 +36,7 @@ from ..problems.problem import Problem
 from ..rigour.interval import Interval
 from ..rigour.rounding import UNIT
 
+LEAST_STEP = 1e-6  # of delta v^2 in random instances
 SUP_D4_SOFTPLUS = 1 / 8  # sup of the third derivative q (1 - 6 q) of the sigmoid, q = its slope in (0, 1/4], at q = 1/4
 
 
@@ -162,9 +163,13 @@ def witness() -> Instance:
 
 
 def random_instance(rng: np.random.Generator) -> Instance:
-    """Random piecewise users, delta between 1e-3 and 10."""
-    base = random_curves(rng)
-    delta = float(10 ** rng.uniform(-3, 1))
+    """Random piecewise users, delta between 1e-3 and 10, so large that the error stands above rounding."""
+    while True:
+        base = random_curves(rng)
+        delta = float(10 ** rng.uniform(-3, 1))
+        v = [base.problem.gradient(base.problem.adapted(np.array([w]), base.alpha)) for w in points_of(base)]
+        if min((delta * x**2 for x in np.ravel(v).tolist() if x), default=1.0) > LEAST_STEP:
+            break
     algorithm = PerFedAvg(alpha=base.alpha, beta=0.1, variant="hessian-free", delta=delta)
     return Instance(base.problem, base.alpha, base.points, base.name, algorithm)
 

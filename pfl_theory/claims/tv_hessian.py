@@ -11,6 +11,7 @@ w.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ from ..losses.softmax import Softmax
 from ..problems.problem import Problem
 
 CONVEX: tuple[tuple[type[Loss], dict[str, object]], ...] = ((LogCosh, {}), (Logistic, {}), (Softmax, {"n_classes": 3}))
+LEAST_BEND = 1e-3  # of random users: below it only rounding is left to compare
 MOST_DIM = 600  # d x d eigenvalues of every user
 
 
@@ -109,14 +111,22 @@ def convex_witness() -> Instance:
 
 def random_instance(rng: np.random.Generator) -> Instance:
     """A loss on random finite supports."""
-    kind, keywords = BOUNDED[int(rng.integers(len(BOUNDED)))]
-    return random_users(rng, kind(**keywords))
+    return _bent(rng, BOUNDED)
 
 
 def random_convex(rng: np.random.Generator) -> Instance:
     """A convex loss on random finite supports."""
-    kind, keywords = CONVEX[int(rng.integers(len(CONVEX)))]
-    return random_users(rng, kind(**keywords))
+    return _bent(rng, CONVEX)
+
+
+def _bent(rng: np.random.Generator, losses: Sequence[tuple[type[Loss], dict[str, object]]]) -> Instance:
+    """Users whose Hessians differ by more than rounding at every point."""
+    while True:
+        kind, keywords = losses[int(rng.integers(len(losses)))]
+        found = random_users(rng, kind(**keywords))
+        assert found.points is not None
+        if min(found.problem.gamma_H(w) for w in found.points) > LEAST_BEND:
+            return found
 
 
 def _concave() -> Instance:
