@@ -10,7 +10,7 @@ WORKERS ?= 2
 .PHONY: figures full pages test test-all lint bench clean help
 
 help:
-	@echo "make figures   quick figures, tables, verdicts and index.html in figures/quick (about 2 minutes; again in seconds)"
+	@echo "make figures   quick figures, tables, verdicts and index.html in figures/quick (2 minutes from nothing; again in seconds)"
 	@echo "make full      full-scale results into figures/ (what is committed is shown, not computed again)"
 	@echo "make pages     one page a statement into docs/claims, and the table of the README, from figures/verdicts.csv"
 	@echo "make test      the tests; what lacks its data set is skipped and counted"
