@@ -42,9 +42,6 @@ from ..theory.lemmas import bias_convex, bias_paper, bias_sharp
 SOURCE = transcribed("Lemma 4.3")
 
 
-# --- what both parts of the lemma share ---
-
-
 # --- the bias ---
 
 

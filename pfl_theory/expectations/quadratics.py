@@ -360,6 +360,3 @@ def stationary(users: QuadraticUsers, algorithm: Algorithm) -> tuple[NDArray, ND
     away = last.p_away @ mean + last.h_away
     cov = np.linalg.solve(np.eye(d * d) - whole, (p * (away.T @ away) / n + last.N / m).ravel()).reshape(d, d)
     return mean, cov, float(_norm(smooth.sum(0) / n, (smooth @ users.c[..., None])[..., 0].sum(0) / n, mean, cov))
-
-
-# --- functions of one variable ---

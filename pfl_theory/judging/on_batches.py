@@ -46,9 +46,6 @@ def sizes_of(instance: Instance) -> Sizes:
     return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
 
 
-# --- one user's data ---
-
-
 # --- expectations ---
 
 

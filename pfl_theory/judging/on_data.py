@@ -29,9 +29,6 @@ MOST_PAIRS = 20_000  # of Hessians, whose differences need an eigenvalue each
 SIGN = 1e-14  # mass differences below this are rounding; what they could hide is added to the right side
 
 
-# --- kappa ---
-
-
 # --- users on common points ---
 
 
