@@ -27,7 +27,7 @@ from ..losses.piecewise import Curve
 from ..problems.curves import gradient_error, hessian_error
 from ..problems.problem import Problem
 from ..rigour.interval import Interval
-from ..rigour.rounding import UNIT
+from ..rigour.rounding import UNIT, weigh_equally
 from ..rigour.sampling import ERROR, TOGETHER, Summary, empirical_bernstein, merged, norm_of_mean, summary
 from ..seeds import generator
 
@@ -362,16 +362,17 @@ def without_replacement_failure(problem: Problem, sizes: Sizes) -> str | None:
         return None
     if problem.kind == "rows":
         fed = problem.federation
-        p, size = fed.weights, np.repeat(fed.sizes, fed.sizes)
-        spread = float(np.abs(p * size - 1).max())
+        weights = [fed.weights[fed.rows(i)] for i in range(fed.n_users)]
     else:
         noise = problem.family.noise
-        spread = 0.0 if noise is None else float(np.abs(np.asarray(noise.weights) * m - 1).max())
-    return (
-        None
-        if spread <= 1e-9
-        else f"batches without replacement need data of equal weight: a weight is {spread:.6g} of 1/m away from 1/m."
-    )
+        weights = [] if noise is None else [np.asarray(noise.weights)]
+    for p in weights:
+        if not weigh_equally(p):
+            spread = float(np.abs(p * len(p) - 1).max())
+            return (
+                f"batches without replacement need data of equal weight: a weight is {spread:.6g} of 1/m away from 1/m."
+            )
+    return None
 
 
 class Moments(NamedTuple):

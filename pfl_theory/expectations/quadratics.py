@@ -20,6 +20,7 @@ from ..errors import require
 from ..losses.quadratic import Quadratic
 from ..losses.row_moments import user_rows
 from ..problems.problem import Problem
+from ..rigour.rounding import weigh_equally
 
 # up to this dimension second moments go through d^2 x d^2 matrices, one a local step; beyond, through all users every
 # round
@@ -139,7 +140,7 @@ def batch_factor(size: int | None, m: int, *, replace: bool) -> float:
 def checked_batch_factor(size: int | None, weights: NDArray, *, replace: bool) -> float:
     """c_D of a user with these weights, refused where a batch without replacement makes no sense."""
     if size is not None and not replace:
-        require(bool(np.ptp(weights) <= 1e-12), "batches without replacement need rows of equal weight")
+        require(weigh_equally(weights), "batches without replacement need rows of equal weight")
         require(
             size <= len(weights),
             f"a batch of {size} without replacement from {len(weights)} rows; use at most {len(weights)}",

@@ -19,6 +19,7 @@ from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
 from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import InputError, require
+from ..expectations.batches import Sizes, without_replacement_failure
 from ..expectations.enumerated_runs import ExactRun, enumerate_run
 from ..expectations.long_runs import long_run
 from ..expectations.quadratics import QuadraticUsers, checked_batch_factor
@@ -30,7 +31,7 @@ from ..problems.curves import gradient_error
 from ..problems.problem import Problem
 from ..rigour.balls import Ball
 from ..rigour.interval import Interval
-from ..rigour.rounding import UNIT
+from ..rigour.rounding import EQUAL_WEIGHTS, UNIT
 from ..theory.lemmas import (
     Numbers,
     bias_paper,
@@ -89,6 +90,10 @@ def participation_factor(n: int, m: int) -> Ball:
     return Ball(float(n - m)) / Ball(float(m) * float(n - 1)) if n > 1 else Ball(0.0)
 
 
+# of a batch factor where weights that are called equal differ in their last digits
+FACTOR_ERROR = 4 * EQUAL_WEIGHTS
+
+
 # --- hypotheses ---
 
 
@@ -100,7 +105,9 @@ def _is_run(instance: Instance) -> str | None:
     own = getattr(instance.algorithm, "alpha", instance.alpha)
     if own != instance.alpha:
         return f"the algorithm adapts with alpha = {own:g}, but F is that of alpha = {instance.alpha:g}."
-    return None
+    if instance.problem.kind == "functions" or isinstance(instance, ClosedRun):
+        return None  # no data known one by one to draw from
+    return without_replacement_failure(instance.problem, batch_sizes(instance))
 
 
 def _is_exact_variant(instance: Instance) -> str | None:
@@ -226,12 +233,7 @@ def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
 
 
 def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
-    fed, algorithm = problem.federation, instance.algorithm
-    sizes = (
-        getattr(algorithm, "batch_inner", None),
-        getattr(algorithm, "batch_outer", getattr(algorithm, "batch", None)),
-    )
-    replace = bool(getattr(algorithm, "replace", True))
+    fed, sizes = problem.federation, batch_sizes(instance)
     loss = problem.loss
     assert isinstance(loss, Quadratic)
     A, parts = loss.matrices(fed.n_users, problem.dim).astype(np.float64), []
@@ -246,8 +248,8 @@ def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
             (
                 c,
                 *(
-                    spread * Ball.relative(checked_batch_factor(size, weights, replace=replace), 4 * UNIT)
-                    for size in sizes
+                    spread * Ball.relative(checked_batch_factor(size, weights, replace=sizes.replace), FACTOR_ERROR)
+                    for size in (sizes.inner, sizes.outer)
                 ),
             )
         )
@@ -277,8 +279,9 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
     lam = h * (1 - alpha * h) ** 2
     if bool((h <= 0).any()) or alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
         return None
-    shares = batch_factors(instance)
-    inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in (shares.inner, shares.outer))
+    weights, sizes = np.ones(1) if noise is None else np.asarray(noise.weights), batch_sizes(instance)
+    shares = [checked_batch_factor(size, weights, replace=sizes.replace) for size in (sizes.inner, sizes.outer)]
+    inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in shares)
     kick = ((1 - alpha * h) * (alpha * h * inner + outer)).max()
     if kick and lam.min() == 0:
         return None
@@ -294,7 +297,7 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
             return None
     variance = Ball(0.0) if noise is None else Ball(noise.sigma_G) * Ball(noise.sigma_G)
     each = Ball(np.ones((n, 1, 1)))
-    covariances = (each * variance * Ball.relative(c, UNIT) if c else 0.0 * each for c in (shares.inner, shares.outer))
+    covariances = (each * variance * Ball.relative(c, FACTOR_ERROR) if c else 0.0 * each for c in shares)
     return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), *covariances)  # type: ignore[arg-type]
 
 
@@ -368,21 +371,24 @@ def exact_terms(instance: Instance, *, run: ExactRun | None = None) -> Terms:
 
 
 class VarianceFactors(NamedTuple):
-    """c_D, c_D' and c_D'' of the batches: 1/D with replacement, 0 for the exact expectation."""
+    """c_D, c_D' and c_D'' of the statements: 1/D, which no way of drawing exceeds, 0 for the exact expectation."""
 
     inner: float
     outer: float
     hessian: float
 
 
-def batch_factors(instance: Instance) -> VarianceFactors:
-    """Variance factors of the batch means."""
+def batch_sizes(instance: Instance) -> Sizes:
+    """Batches of a run's algorithm; FedAvg has one, that of its gradient."""
     algorithm: Any = instance.algorithm
     if isinstance(algorithm, FedAvg):
-        sizes: tuple[int | None, ...] = (None, algorithm.batch, None)
-    else:
-        sizes = (algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian)
-    return VarianceFactors(*(0.0 if size is None else 1.0 / size for size in sizes))
+        return Sizes(None, algorithm.batch, None, bool(algorithm.replace))
+    return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
+
+
+def batch_factors(instance: Instance) -> VarianceFactors:
+    """Variance factors of the batch means."""
+    return VarianceFactors(*(0.0 if size is None else 1.0 / size for size in batch_sizes(instance)[:3]))
 
 
 class Reading(NamedTuple):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import require
+from ..rigour.rounding import weigh_equally
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,33 @@ class Noise:
         Noise of the gradient at one datum, independent over users.
     hvp : callable (rng, w (n, d), v (n, d)) -> (n, d), optional
         Noise of the Hessian at one datum times v.
+    data : FiniteNoise, optional
+        The data that it is noise of, where they are finitely many: only these can be drawn without replacement.
     """
 
     gradient: Callable[[np.random.Generator, NDArray], NDArray] | None = None
     hvp: Callable[[np.random.Generator, NDArray, NDArray], NDArray] | None = None
+    data: FiniteNoise | None = None
+
+    def batch_gradient(self, rng: np.random.Generator, w: NDArray, size: int, *, replace: bool) -> NDArray:
+        """Noise of the mean gradient of a batch, shape (n, d): 0 where gradients have none."""
+        if not replace and self.data is not None:
+            return self.data.gradients(w[:, 0])[_rows(len(w)), self.data.subsets(rng, len(w), size)].mean(1)[:, None]
+        if self.gradient is None:
+            return np.zeros_like(w)
+        return np.asarray(np.mean([self.gradient(rng, w) for _ in range(size)], axis=0))
+
+    def batch_hvp(self, rng: np.random.Generator, w: NDArray, v: NDArray, size: int, *, replace: bool) -> NDArray:
+        """Noise of the mean Hessian of a batch times v, shape (n, d): 0 where Hessians have none."""
+        if not replace and self.data is not None:
+            return self.data.hessians(w[:, 0])[_rows(len(w)), self.data.subsets(rng, len(w), size)].mean(1)[:, None] * v
+        if self.hvp is None:
+            return np.zeros_like(w)
+        return np.asarray(np.mean([self.hvp(rng, w, v) for _ in range(size)], axis=0))
+
+
+def _rows(n: int) -> NDArray:
+    return np.arange(n)[:, None]
 
 
 @dataclass(frozen=True)
@@ -149,7 +173,7 @@ class FiniteNoise:
     @property
     def is_uniform(self) -> bool:
         """Whether all data are equally likely (needed to draw without replacement)."""
-        return bool(np.ptp(np.asarray(self.weights)) <= 1e-12)
+        return weigh_equally(np.asarray(self.weights))
 
     def gradients(self, w: NDArray) -> NDArray:
         """Noise of every datum's gradient at points w, shape w.shape + (m,)."""
@@ -192,10 +216,7 @@ class FiniteNoise:
         """
         m = len(self.coefficients)
         if not replace:
-            require(
-                self.is_uniform and size <= m,
-                f"a batch of {size} without replacement needs at least {size} equally likely data; there are {m}",
-            )
+            self.require_subsets(size)
             chosen = np.array(list(itertools.combinations(range(m), size)))
             means, p = self.coefficients[chosen].mean(1), np.full(len(chosen), 1.0 / len(chosen))
         else:
@@ -210,6 +231,19 @@ class FiniteNoise:
             means, p = counts @ self.coefficients / size, ways * np.prod(np.asarray(self.weights) ** counts, axis=1)
         return FiniteNoise(means - p @ means, self.shapes, p / p.sum())
 
+    def require_subsets(self, size: int) -> None:
+        """Refuse a batch that cannot be drawn without replacement."""
+        m = len(self.coefficients)
+        require(
+            self.is_uniform and size <= m,
+            f"a batch of {size} without replacement needs at least {size} equally likely data; there are {m}"
+            f"{'' if self.is_uniform else ' of unequal weight'}",
+        )
+
+    def subsets(self, rng: np.random.Generator, n: int, size: int) -> NDArray:
+        """Batches of `size` data without replacement, one a user, shape (n, size)."""
+        return rng.permuted(np.tile(np.arange(len(self.coefficients)), (n, 1)), axis=1)[:, :size]
+
     def sampler(self) -> Noise:
         """One datum a draw, for algorithms."""
 
@@ -222,7 +256,7 @@ class FiniteNoise:
         def hvp(rng: np.random.Generator, w: NDArray, v: NDArray) -> NDArray:
             return self.hessians(w[:, 0])[np.arange(len(w)), draw(rng, len(w))][:, None] * v
 
-        return Noise(gradient, hvp)
+        return Noise(gradient, hvp, self)
 
     def as_data(self) -> dict[str, object]:
         """Plain data, for an instance's file."""

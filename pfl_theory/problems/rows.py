@@ -16,6 +16,7 @@ from ..federations.federation import Federation
 from ..kernels.jit import chunks, driver_for, kernel, over_users
 from ..losses import dispatch
 from ..losses.loss import Loss
+from ..rigour.rounding import weigh_equally
 
 # rows a user at most; no power of two, so that parts of scratch this far apart do not fall on one cache line's place
 LARGEST_GRAM = 264
@@ -172,7 +173,7 @@ class RowOracle:
     @functools.cached_property
     def uniform(self) -> bool:
         """Whether every user weighs its rows equally."""
-        return bool(np.allclose(self.fed.weights, np.repeat(1.0 / self.fed.sizes, self.fed.sizes), rtol=1e-9, atol=0))
+        return all(weigh_equally(self.fed.weights[self.fed.rows(i)]) for i in range(self.n_users))
 
     @functools.cached_property
     def gram(self) -> tuple[NDArray, NDArray] | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...errors import InputError, require
 from ...kernels.philox import stream_key
 from ...problems.functions import FunctionOracle
-from .plan import EXACT, HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, LocalPlan
+from .plan import EXACT, HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT, LocalPlan
 
 PRIORITY = 0
 
@@ -38,8 +38,14 @@ def steps(
             "from_functions: no hvp and no hessian were given; give hvp=, or use variant='first-order' or "
             "'hessian-free'"
         )
+    noise, replace = oracle.noise, plan.sampling == WITH_REPLACEMENT
+    if noise is not None and not replace and plan.largest_batch:
+        require(
+            noise.data is not None,
+            "batches: noise that is a sampler has no data to draw without replacement; use replace=True",
+        )
+        noise.data.require_subsets(plan.largest_batch)  # type: ignore[union-attr]
     w = np.array(np.broadcast_to(start, (oracle.n_users, oracle.dim)), dtype=np.float64)
-    noise = oracle.noise
     path = []
 
     def rng(t: int, which: int) -> np.random.Generator:
@@ -49,9 +55,8 @@ def steps(
 
     def gradient(at: NDArray, t: int, which: int, size: int) -> NDArray:
         g = oracle.gradient(at)
-        if size and noise is not None and noise.gradient is not None:
-            generator = rng(t, which)
-            g = g + np.mean([noise.gradient(generator, at) for _ in range(size)], axis=0)
+        if size and noise is not None:
+            g = g + noise.batch_gradient(rng(t, which), at, size, replace=replace)
         return g
 
     for t in range(plan.local_steps):
@@ -64,9 +69,8 @@ def steps(
         direction = v
         if plan.variant == EXACT:
             h = oracle.hvp(w, v)
-            if plan.batch_hessian and noise is not None and noise.hvp is not None:
-                generator = rng(t, HESSIAN)
-                h = h + np.mean([noise.hvp(generator, w, v) for _ in range(plan.batch_hessian)], axis=0)
+            if plan.batch_hessian and noise is not None:
+                h = h + noise.batch_hvp(rng(t, HESSIAN), w, v, plan.batch_hessian, replace=replace)
             direction = v - plan.alpha * h
         elif plan.variant == HESSIAN_FREE:  # both points see the same draws
             ahead = gradient(w + plan.delta * v, t, HESSIAN, plan.batch_hessian)
