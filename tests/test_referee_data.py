@@ -81,3 +81,123 @@ def test_a_sampler_has_no_data_to_draw_without_replacement():
     algorithm = pfl.FedAvg(beta=0.1, batch=2, replace=False)
     with pytest.raises(pfl.InputError, match="no data to draw without replacement"):
         pfl.run(algorithm, problem, rounds=1)
+
+
+# --- every claim on every kind of problem: judged or not applicable, never an exception ---
+
+LOSSES = pfl.losses
+RNG = np.random.default_rng(0)
+ROWS = [RNG.normal(size=(m, 2)) for m in (3, 4)]
+TARGETS = [RNG.normal(size=len(x)) for x in ROWS]
+CURVE = Curve([-4.0, -2.0, 0.0, 2.0, 4.0], [0.0, 1.0, 0.25, 1.0, 0.0], 0.2, 0.1)
+FUNCTIONS = {"value": lambda w: (w**2).sum(1) / 2, "gradient": lambda w: w, "n_users": 2, "dim": 2}
+NAMES = ("L", "B", "rho", "sigma_G", "sigma_H", "gamma_G", "gamma_H")
+
+
+def classes(k):
+    return pfl.Federation.from_arrays(ROWS, [np.arange(len(x)) % k for x in ROWS])
+
+
+def rows(x=ROWS, y=None):
+    return pfl.Federation.from_arrays(x, y)
+
+
+KINDS = {
+    "logistic": lambda: pfl.Problem(LOSSES.Logistic(), classes(2)),
+    "logistic with penalties": lambda: pfl.Problem(LOSSES.Logistic(nonconvex=0.1, l2=0.1), classes(2)),
+    "logistic in float32": lambda: pfl.Problem(LOSSES.Logistic(), classes(2), dtype=np.float32),
+    "softmax": lambda: pfl.Problem(LOSSES.Softmax(3), classes(3)),
+    "quadratic": lambda: pfl.Problem(LOSSES.Quadratic(1.0), rows()),
+    "quadratic, a curvature each": lambda: pfl.Problem(
+        LOSSES.Quadratic([np.eye(2), np.diag([1.0, 2.0])]), rows([ROWS[0], ROWS[0] + 1.0])
+    ),
+    "quadratic, one row each": lambda: pfl.Problem(LOSSES.Quadratic(1.0), rows([[[1.0, 2.0]], [[3.0, 4.0]]])),
+    "least squares": lambda: pfl.Problem(LOSSES.LeastSquares(), rows(ROWS, TARGETS)),
+    "log-cosh": lambda: pfl.Problem(LOSSES.LogCosh(), rows()),
+    "log-cosh regression": lambda: pfl.Problem(LOSSES.LogCosh("regression"), rows(ROWS, TARGETS)),
+    "cosine": lambda: pfl.Problem(LOSSES.Cosine(), rows()),
+    "one row in all": lambda: pfl.Problem(LOSSES.Cosine(), rows([[[1.0, 2.0]]])),
+    "curves": lambda: pfl.Problem.from_curves([CURVE, CURVE]),
+    "curves with data": lambda: pfl.Problem.from_curves([CURVE], FiniteNoise(np.array([[-0.5], [0.5]]), [Flat()])),
+    "functions": lambda: pfl.Problem.from_functions(**FUNCTIONS, hvp=lambda w, v: v),
+    "functions without hvp": lambda: pfl.Problem.from_functions(**FUNCTIONS),
+    "functions with constants": lambda: pfl.Problem.from_functions(
+        **FUNCTIONS, hvp=lambda w, v: v, constants={name: pfl.Constant.exact(np.ones(2), "given") for name in NAMES}
+    ),
+}
+RUNS = {
+    "no algorithm": lambda alpha: {},
+    "exact, batches": lambda alpha: {"algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1, 1, 1, 1), "rounds": 2},
+    "first-order": lambda alpha: {
+        "algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1.0, variant="first-order"),
+        "rounds": 2,
+    },
+    "hessian-free": lambda alpha: {
+        "algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1.0, variant="hessian-free", delta=0.1),
+        "rounds": 2,
+    },
+    "fedavg": lambda alpha: {"algorithm": pfl.FedAvg(beta=0.01, local_steps=2), "rounds": 2, "epsilon": 0.01},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_claim_on_every_kind(kind):
+    problem = KINDS[kind]()
+    points = np.array([[0.3] * problem.dim, [1.3] * problem.dim])
+    judged = 0
+    for made in RUNS.values():
+        for alpha, ball in ((0.0, None), (0.2, (5.0, None))):
+            at = pfl.Instance(problem, alpha, points, kind, ball=ball, w0=np.full(problem.dim, 0.5), **made(alpha))
+            for claim in claims.all_claims():
+                verdict = claim.judge(at)
+                assert verdict.outcome in ("HOLDS", "INCONCLUSIVE", "NOT_APPLICABLE"), str(verdict)
+                judged += verdict.outcome != "NOT_APPLICABLE"
+    assert judged > 0 or kind.startswith("functions") or kind.endswith("float32")
+
+
+def test_one_row_and_a_loss_without_labels_is_judged():
+    at = pfl.Instance(KINDS["one row in all"](), 0.1, np.array([[0.3, 0.2]]))
+    for name in ("tv-gradient", "tv-hessian", "w1-gradient", "gamma-chain"):
+        for claim in claims.forms(name):
+            verdict = claim.judge(at)
+            if verdict.outcome != "NOT_APPLICABLE":
+                assert (verdict.outcome, verdict.lhs.upper) == ("HOLDS", 0.0), str(verdict)
+    assert claims.get("tv-gradient").judge(at).outcome == "HOLDS"
+
+
+def test_distances_say_nothing_of_users_with_losses_of_their_own():
+    """Two users of the same data and different curvatures: no distance, yet their Hessians differ."""
+    problem = pfl.Problem(LOSSES.Quadratic([np.eye(2), np.diag([1.0, 2.0])]), rows([ROWS[0], ROWS[0]]))
+    at = pfl.Instance(problem, 0.1, np.array([[0.3, 0.2]]), ball=(5.0, None))
+    for name in ("tv-gradient", "tv-hessian", "w1-gradient", "w1-hessian", "gamma-chain"):
+        for claim in claims.forms(name):
+            verdict = claim.judge(at)
+            assert verdict.outcome == "NOT_APPLICABLE"
+            assert "must share one loss" in verdict.reason
+
+
+@pytest.mark.parametrize("kind", ["quadratic", "quadratic, a curvature each", "logistic with penalties"])
+def test_bias_where_gradients_grow_without_bound(kind):
+    """Lemma 4.3 asks for L, rho and sigma_G, not for B: quadratics have no bias, and both sides are numbers."""
+    problem = KINDS[kind]()
+    alpha = 0.2
+    at = pfl.Instance(problem, alpha, np.array([[0.3, 0.4]]), kind, pfl.PerFedAvg(alpha, 0.1, 1, 1.0, 2, 1, 1))
+    for claim in claims.forms("lemma-4.3-bias"):
+        verdict = claim.judge(at)
+        if claim.version == "paper":
+            assert verdict.outcome == "HOLDS"
+        if verdict.outcome != "NOT_APPLICABLE":
+            assert verdict.outcome == "HOLDS"
+            assert np.isfinite(verdict.lhs.upper)
+            if kind.startswith("quadratic"):
+                assert verdict.lhs.upper < 1e-12
+
+
+def test_convex_smoothness_on_a_ball_asks_for_what_lies_between():
+    """Both points adapt into the ball, but it is not known of the points between them."""
+    problem = pfl.Problem(LOSSES.Logistic(), classes(2))
+    claim = claims.get("lemma-4.2", version="sharp", form="convex")
+    points = np.array([[1.0, 0.0], [-0.6, 0.8]])
+    near = pfl.Instance(problem, 0.5, points, ball=(1.2, None))
+    assert "what lies between two points" in claim.judge(near).reason
+    assert claim.judge(dataclasses.replace(near, ball=(3.0, None))).outcome == "HOLDS"

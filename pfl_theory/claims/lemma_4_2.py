@@ -25,7 +25,16 @@ from ..federations.federation import Federation
 from ..federations.location import location
 from ..federations.standard import handwritten_pair
 from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
-from ..judging.hypotheses import ADAPTED_IN_BALL, CONVEX, SMALL_STEP, bound, has_constants, roundings_of_constants
+from ..judging.hypotheses import (
+    ADAPTED_IN_BALL,
+    CONVEX,
+    PATHS_IN_BALL,
+    SMALL_STEP,
+    bound,
+    has_constants,
+    in_float64,
+    roundings_of_constants,
+)
 from ..judging.instance import Instance
 from ..judging.on_curves import made_convex
 from ..losses.cosine import Cosine
@@ -99,6 +108,17 @@ def random_instance(rng: np.random.Generator, *, convex: bool = False) -> Instan
     return Instance(problem, float(rng.uniform(0, 1)) / problem.constants()["L"].max(), name="random piecewise")
 
 
+def _known(instance: Instance) -> str | None:
+    if instance.problem.meta_smoothness(instance.alpha) is not None:
+        return None
+    if instance.problem.kind != "rows":
+        return "functions need meta_smoothness=: without it the rounding of their gradients is unknown."
+    return in_float64(instance)
+
+
+KNOWN = Hypothesis("gradients are known up to rounding", _known)
+
+
 def left_side(instance: Instance) -> tuple[Interval, str]:
     """The smoothness constant of the F_i: exact where the problem knows it, else the largest gradient quotient over
     consecutive points.
@@ -108,16 +128,6 @@ def left_side(instance: Instance) -> tuple[Interval, str]:
         worst = int(np.argmax(exact[0]))
         return Interval.with_error(float(exact[0][worst]), float(exact[1].max())), "all w"
     points = instance.points
-    dtype = instance.problem.oracle.dtype
-    require(
-        instance.problem.kind == "rows",
-        f"instance {instance.name!r}: functions without meta_smoothness= cannot be judged, for their rounding is "
-        "unknown",
-    )
-    require(
-        dtype == np.float64,
-        f"instance {instance.name!r}: the problem computes in {dtype}; claims are judged in float64",
-    )
     require(
         points is not None and len(points) >= 2,
         f"instance {instance.name!r}: the smoothness of F is not known in closed form; give two or more points",
@@ -243,7 +253,7 @@ CLAIMS = (
         source=SOURCE,
         tight=False,
         known_ratio=WITNESS_RATIO,
-        hypotheses=(CONSTANTS, SMALL_STEP, ADAPTED_IN_BALL),
+        hypotheses=(KNOWN, CONSTANTS, SMALL_STEP, ADAPTED_IN_BALL),
         sides=_sides(smoothness_paper),
         witness=lambda: witness(rho=100.0),
         random_instance=random_instance,
@@ -259,7 +269,7 @@ CLAIMS = (
         source="Proposition 1, sharp form of Lemma 4.2, docs/theory/smoothness.md#2-1-proposition-1",
         tight=False,
         known_ratio=WITNESS_RATIO,
-        hypotheses=(CONSTANTS, ADAPTED_IN_BALL),
+        hypotheses=(KNOWN, CONSTANTS, ADAPTED_IN_BALL),
         sides=_sides(smoothness_sharp),
         witness=lambda: witness(rho=100.0),
         random_instance=random_instance,
@@ -276,7 +286,7 @@ CLAIMS = (
         source="Proposition 2, exact one-dimensional form of Lemma 4.2, docs/theory/smoothness.md#2-3-proposition-2",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
+        hypotheses=(KNOWN, CONSTANTS, Hypothesis("d = 1", _one_dimensional), Hypothesis("whole line", _whole_space)),
         sides=_sides(smoothness_one_dimensional),
         witness=witness,
         random_instance=random_instance,
@@ -294,7 +304,7 @@ CLAIMS = (
         source="Proposition 3, convex form of Lemma 4.2, docs/theory/smoothness.md#2-5-proposition-3",
         tight=True,
         known_ratio=1.0,
-        hypotheses=(CONSTANTS, CONVEX, SMALL_STEP, ADAPTED_IN_BALL),
+        hypotheses=(KNOWN, CONSTANTS, CONVEX, SMALL_STEP, ADAPTED_IN_BALL, PATHS_IN_BALL),
         sides=_convex_sides,
         witness=convex_witness,
         random_instance=functools.partial(random_instance, convex=True),

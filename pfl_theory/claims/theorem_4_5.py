@@ -38,6 +38,7 @@ from ..judging.instance_one import TAU, S, one_quadratic, refuting
 from ..judging.on_curves import ON_CURVES
 from ..judging.on_runs import (
     BOUNDED_BELOW,
+    EXACT_SIDES,
     EXACT_VARIANT,
     RUN,
     RUN_CONSTANTS,
@@ -482,7 +483,7 @@ CLAIMS = (
         source="Theorem 1, docs/theory/theorem-4-5.md#9-5-3-theorem-1",
         tight=True,
         known_ratio=first_term_reached()[0],
-        hypotheses=(RUN, MASTER_STEP),
+        hypotheses=(RUN, EXACT_SIDES, MASTER_STEP),
         sides=sides_i,
         witness=one_quadratic,
         random_instance=random_run,
@@ -507,7 +508,7 @@ CLAIMS = (
         source="Theorem 1, docs/theory/theorem-4-5.md#9-5-3-theorem-1",
         tight=True,
         known_ratio=first_term_reached()[1],
-        hypotheses=(RUN, MASTER_STEP),
+        hypotheses=(RUN, EXACT_SIDES, MASTER_STEP),
         sides=sides_ii,
         witness=one_quadratic,
         random_instance=random_run,

@@ -28,6 +28,7 @@ from ..judging.on_curves import ON_CURVES
 from ..judging.on_runs import (
     BOUNDED_BELOW,
     EXACT_VARIANT,
+    EXACT_SIDES,
     FULL,
     RUN,
     RUN_CONSTANTS,
@@ -215,7 +216,7 @@ CLAIMS = (
         source="docs/theory/theorem-4-5.md#9-5-7-per-step-proof",
         tight=True,
         known_ratio=drift_reached(1e-3, 64),
-        hypotheses=(RUN, FULL, step_at_most(1.0, smoothness, "s = beta tau L_F <= 1")),
+        hypotheses=(RUN, FULL, EXACT_SIDES, step_at_most(1.0, smoothness, "s = beta tau L_F <= 1")),
         sides=sides_r1,
         witness=lambda: absorbed_forever(tau=64, s=1e-3),
         random_instance=random_full_r1,

@@ -37,7 +37,7 @@ from ..losses.logistic import Logistic
 from ..losses.loss import Loss
 from ..losses.quadratic import Quadratic
 from ..losses.softmax import Softmax
-from ..problems.best_kappa import best_kappa, takes_labels
+from ..problems.best_kappa import best_kappa
 from ..problems.problem import Problem
 
 LOSSES: tuple[tuple[type[Loss], dict[str, object]], ...] = (
@@ -67,7 +67,7 @@ def sharp_sides(instance: Instance) -> Sides:
     def at(w):  # type: ignore[no-untyped-def]
         best = (
             best_kappa(instance.problem, radius=float(np.linalg.norm(w)))
-            if takes_labels(instance.problem)
+            if instance.problem.loss.reads_labels
             else on_the_ball(instance)
         )
         average, pairs = w1_to_average(fed, best.kappa), w1_pairs(fed, best.kappa)

@@ -255,8 +255,9 @@ class CurveData:
 class RowData:
     """A user given by rows: one-row users for the kernels, as many copies as a block needs."""
 
-    def __init__(self, problem: Problem, user: int) -> None:
+    def __init__(self, problem: Problem, user: int, steepest: float | None = None) -> None:
         fed = problem.federation
+        self._loss = problem.loss.of_user(user)
         rows = np.flatnonzero(fed.weights[fed.rows(user)] > 0) + fed.offsets[user]
         self._problem, self._rows = problem, rows
         self._x, self._y = fed.x[rows], None if fed.y is None else fed.y[rows]
@@ -264,7 +265,8 @@ class RowData:
         self.weights = p / p.sum()
         self.dim = problem.dim
         constants = problem.constants()
-        self.steepest, self.curvature = constants["B_datum"].max(), constants["L_datum"].max()
+        self.steepest = constants["B_datum"].max() if steepest is None else steepest
+        self.curvature = constants["L_datum"].max()
         imbalance = abs(float(p.sum()) - 1.0) + len(p) * UNIT
         self.offset = (imbalance * self.steepest, imbalance * self.curvature)
         if isinstance(problem.loss, Cosine):  # a user's rho may be smaller than one datum's
@@ -279,7 +281,7 @@ class RowData:
         fed = self._problem.federation
         weights, offsets = np.full(len(rows), 1.0 / per_user), np.arange(0, len(rows) + 1, per_user)
         y = None if self._y is None else self._y[rows]
-        return Problem(self._problem.loss, Federation(self._x[rows], y, weights, offsets, fed.scale, name="batches"))
+        return Problem(self._loss, Federation(self._x[rows], y, weights, offsets, fed.scale, name="batches"))
 
     def _copies(self, k: int) -> Problem:
         if k not in self._kept:
@@ -319,8 +321,30 @@ def has_data(problem: Problem) -> bool:
     return problem.kind == "curves" or (problem.kind == "rows" and problem.oracle.dtype == np.float64)
 
 
-def data_of(problem: Problem, user: int) -> UserData:
+def steepest_near(problem: Problem, points: NDArray, alpha: float) -> float:
+    """Bound of a datum's gradient at the points and wherever a batch adapts them to: on the whole space where there is
+    one, else on the balls around the points that no batch leaves.
+    """
+    whole = problem.constants()["B_datum"]
+    if whole.usable:
+        return whole.max()
+    here = [problem.constants(radius=0.0, center=w)["B_datum"].max() for w in points]
+    near = [alpha * g * (1 + 64 * UNIT) for g in here]
+    return max(
+        problem.constants(radius=r, center=w)["B_datum"].bound("B_datum") for r, w in zip(near, points, strict=True)
+    )
+
+
+def data_of(problem: Problem, user: int, steepest: float | None = None) -> UserData:
     """Data of one user.
+
+    Parameters
+    ----------
+    problem : Problem
+    user : int
+    steepest : float, optional
+        Bound of a datum's gradient where batches come (:func:`steepest_near`), for users given by rows; that of the
+        whole space when absent.
 
     Raises
     ------
@@ -330,7 +354,7 @@ def data_of(problem: Problem, user: int) -> UserData:
     if problem.kind == "rows":
         dtype = problem.oracle.dtype
         require(dtype == np.float64, f"the problem computes in {dtype}; batches are enumerated in float64")
-        return RowData(problem, user)
+        return RowData(problem, user, steepest)
     if problem.kind != "curves":
         raise InputError(
             "batches: the users' data are not known; give rows with a loss, or piecewise users with FiniteNoise"

@@ -39,6 +39,12 @@ def has_constants(*names: str) -> Hypothesis:
     return Hypothesis(f"{', '.join(names)} finite", check)
 
 
+def in_float64(instance: Instance) -> str | None:
+    """Gradients are known up to rounding in float64 only."""
+    dtype = instance.problem.oracle.dtype
+    return None if dtype == np.float64 else f"the problem computes in {dtype}; claims are judged in float64."
+
+
 def inside_ball(instance: Instance) -> str | None:
     """Where the assumptions are read on a ball: every point, and every user's adapted point, must lie in it."""
     if instance.ball is None or instance.points is None:
@@ -77,6 +83,27 @@ def roundings_of_constants(instance: Instance) -> int:
 
 
 ADAPTED_IN_BALL = Hypothesis("the points and what they adapt to lie in the ball of the assumptions", inside_ball)
+
+
+def _paths_inside(instance: Instance) -> str | None:
+    """T(w) = w - alpha grad f_i(w) is (1 + alpha L)-Lipschitz: between two points of distance h it stays within (a + b
+    + (1 + alpha L) h)/2 of the center, a and b its distances at the ends.
+    """
+    if instance.ball is None or instance.points is None or instance.problem.dim == 1:
+        return None  # on a line T is monotone for alpha <= 1/L
+    radius, center = instance.ball
+    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
+    adapted = np.stack([instance.problem.adapted(w, instance.alpha) for w in instance.points]) - middle
+    ends = np.linalg.norm(adapted, axis=2).max(1)
+    steps = np.linalg.norm(np.diff(instance.points, axis=0), axis=1) * (1 + instance.alpha * bound(instance, "L"))
+    farthest = float(((ends[:-1] + ends[1:] + steps) / 2).max(initial=0.0))
+    if farthest <= radius * (1 - 64 * UNIT):
+        return None
+    where = f"up to {farthest:.6g} from the center, outside the ball of radius {radius:.6g}"
+    return f"what lies between two points may adapt to a point {where}."
+
+
+PATHS_IN_BALL = Hypothesis("what lies between the points adapts to the ball of the assumptions", _paths_inside)
 
 
 SMALL_STEP = Hypothesis("alpha <= 1/L", alpha_at_most_one_over_curvature)

@@ -13,10 +13,12 @@ from ..errors import InputError, require
 from ..expectations.batches import (
     Moments,
     Sizes,
+    UserData,
     data_of,
     enumerated,
     has_data,
     sampled,
+    steepest_near,
     support_sizes,
     without_replacement_failure,
 )
@@ -49,6 +51,18 @@ def sizes_of(instance: Instance) -> Sizes:
 # --- expectations ---
 
 
+def data_near(instance: Instance) -> list[UserData]:
+    """Every user's data, with a bound of their gradients wherever the batches come; kept on the instance."""
+
+    def made() -> list[UserData]:
+        problem = instance.problem
+        assert instance.points is not None
+        steepest = steepest_near(problem, instance.points, instance.alpha) if problem.kind == "rows" else None
+        return [data_of(problem, user, steepest) for user in range(problem.n_users)]
+
+    return remembered(instance, "data", made)
+
+
 def moments_of(instance: Instance) -> list[tuple[int, Moments]]:
     """User and moments, for every user at every point of the instance: enumerated, or sampled where the instance has
     `runs`.
@@ -65,8 +79,7 @@ def _all_moments(instance: Instance, sizes: Sizes) -> list[tuple[int, Moments]]:
     assert instance.points is not None
     problem, alpha, points, runs = instance.problem, instance.alpha, instance.points, instance.runs
     found = []
-    for user in range(problem.n_users):
-        data = data_of(problem, user)
+    for user, data in enumerate(data_near(instance)):
         for w in points:
             if runs is None:
                 found.append((user, enumerated(data, w, alpha, sizes)))
@@ -93,8 +106,7 @@ def roundings(instance: Instance) -> int:
 
 def largest_direction(instance: Instance) -> float:
     """(1 + alpha C) A, a bound of every G~: the size of the numbers that bias and error are made of."""
-    every = [data_of(instance.problem, user) for user in range(instance.problem.n_users)]
-    return max((1 + instance.alpha * data.curvature) * data.steepest for data in every)
+    return max((1 + instance.alpha * data.curvature) * data.steepest for data in data_near(instance))
 
 
 def at_users(

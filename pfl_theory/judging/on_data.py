@@ -15,18 +15,19 @@ from ..distances.costs import euclidean
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..memory import remembered
-from ..problems.best_kappa import BestKappa, best_kappa, takes_labels
+from ..problems.best_kappa import BestKappa, best_kappa
 from ..problems.problem import Problem
 from ..rigour.interval import Interval
 from ..rigour.rounding import UNIT
 from .claim import Hypothesis, Sides, transcribed
-from .hypotheses import bound
+from .hypotheses import bound, in_float64
 from .instance import Instance
 
 SOURCE = transcribed("section 4.1")
 MOST_NUMBERS = 2**26  # gradients of all distinct points at once
 MOST_PAIRS = 20_000  # of Hessians, whose differences need an eigenvalue each
 SIGN = 1e-14  # mass differences below this are rounding; what they could hide is added to the right side
+ZERO = Interval(0.0, 0.0, 0.0)  # what one user is away from the average, whatever was computed
 
 
 # --- users on common points ---
@@ -90,7 +91,7 @@ def on_points(problem: Problem) -> OnPoints:
 
 def _on_points(problem: Problem) -> OnPoints:
     fed = problem.federation
-    base = shared(fed, use_labels=takes_labels(problem))
+    base = shared(fed, use_labels=problem.loss.reads_labels)
     k = len(base.points)
     mass = np.stack([np.bincount(base.ids[fed.rows(i)], fed.weights[fed.rows(i)], k) for i in range(fed.n_users)])
     first = np.full(k, -1)
@@ -146,6 +147,8 @@ def _extent(fed: Federation) -> float:
 
 def gradient_spread(instance: Instance, w: NDArray, largest: float) -> Interval:
     """gamma_G^2(w) = (1/n) sum ||grad f_i - grad f||^2."""
+    if instance.problem.n_users == 1:
+        return ZERO
     g = instance.problem.gradient(w)
     require(bool(np.isfinite(g).all()), f"instance {instance.name!r}: a gradient is NaN or infinite at its points")
     return squared_spread(float(((g - g.mean(0)) ** 2).sum(1).mean()), gradient_error(instance, largest, w), g.size)
@@ -165,6 +168,8 @@ def of_rounding(value: float, error: float) -> Interval:
 
 def hessian_spread(instance: Instance, w: NDArray) -> Interval:
     """gamma_H^2(w) = (1/n) sum ||Hess f_i - Hess f||^2, operator norm."""
+    if instance.problem.n_users == 1:
+        return ZERO
     h = instance.problem.hessian(w)
     require(bool(np.isfinite(h).all()), f"instance {instance.name!r}: a Hessian is NaN or infinite at its points")
     norms = np.abs(np.linalg.eigvalsh(h - h.mean(0))).max(1)
@@ -229,17 +234,17 @@ def diameter(vectors: NDArray, some: NDArray, others: NDArray) -> float:
 
 
 def _rows(instance: Instance) -> str | None:
-    return (
-        None
-        if instance.problem.kind == "rows"
-        else "the users must be distributions of data: this problem comes from functions."
-    )
+    if instance.problem.kind != "rows":
+        return "the users must be distributions of data: this problem comes from functions."
+    if not instance.problem.loss.poolable():
+        return f"all users must share one loss: {instance.problem.loss.name} has hyperparameters for each."
+    return in_float64(instance)
 
 
 def _classes(instance: Instance) -> str | None:
     if instance.problem.kind != "rows":
         return _rows(instance)
-    if takes_labels(instance.problem) and not instance.problem.loss.classifies:
+    if instance.problem.loss.reads_labels and not instance.problem.loss.classifies:
         return f"{instance.problem.loss.name} has real targets; distances here price labels by kappa [y != y']."
     return None
 

@@ -144,6 +144,19 @@ def _bounded_below(instance: Instance) -> str | None:
     return None if math.isfinite(float(low.mid)) else "F is not bounded below."
 
 
+def _exact_sides(instance: Instance) -> str | None:
+    """Whether both sides can be had: L_F over the whole space, and every expectation of the run."""
+    problem, algorithm = instance.problem, instance.algorithm
+    if isinstance(instance, ClosedRun):
+        return None
+    if problem.meta_smoothness(instance.alpha) is None or problem.kind == "functions":
+        return "the smoothness of F and the run's expectations are known for quadratic and piecewise users only."
+    biased = getattr(algorithm, "variant", "exact") == "first-order"
+    if problem.kind == "rows" and (biased or (isinstance(algorithm, FedAvg) and instance.alpha > 0)):
+        return "on unbounded quadratics this direction has a bias without bound; piecewise users have one."
+    return None
+
+
 def _full(instance: Instance) -> str | None:
     s = steps_of(instance)
     return None if s.m == s.n else f"all users must take part (r = 1): here {s.m} of {s.n} do."
@@ -153,6 +166,7 @@ RUN = Hypothesis("a run of K rounds", _is_run)
 RUN_CONSTANTS = has_constants("L", "B", "rho", "sigma_G", "sigma_H")
 EXACT_VARIANT = Hypothesis("the exact direction of Algorithm 1", _is_exact_variant)
 BOUNDED_BELOW = Hypothesis("every f_i is bounded below", _bounded_below)
+EXACT_SIDES = Hypothesis("L_F and the run's expectations are known", _exact_sides)
 FULL = Hypothesis("r = 1", _full)
 
 

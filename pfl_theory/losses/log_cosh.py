@@ -130,8 +130,12 @@ class LogCosh(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> LocationParameters | RegressionParameters:
         return (LocationParameters if self.kind == "location" else RegressionParameters)(dtype.type(self.c))
 
+    @property
+    def reads_labels(self) -> bool:
+        return self.kind == "regression"
+
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
-        return real_targets(self, fed, dtype) if self.kind == "regression" else super().targets(fed, dtype)
+        return real_targets(self, fed, dtype) if self.reads_labels else super().targets(fed, dtype)
 
     def constants(
         self,

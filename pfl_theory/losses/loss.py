@@ -68,6 +68,15 @@ class Loss(ABC):
         """Labels as the kernels read them; a loss without labels gets zeros."""
         return np.zeros(1, dtype=dtype)
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether l depends on y."""
+        return type(self).targets is not Loss.targets
+
+    def of_user(self, user: int) -> Loss:
+        """The loss of one user alone (another one only where users have hyperparameters of their own)."""
+        return self
+
     def meta_smoothness(self, fed: Federation, alpha: float) -> tuple[NDArray, NDArray] | None:
         """Exact Lipschitz constant of grad F_i per user and its rounding error, where there is a closed form."""
         return None

@@ -122,6 +122,9 @@ class Quadratic(Loss):
     def poolable(self) -> bool:
         return bool(self.A.shape[0] == 1)
 
+    def of_user(self, user: int) -> Quadratic:
+        return self if self.poolable() else Quadratic(self.A[user])
+
     def dim(self, fed: Federation) -> int:
         d, k = fed.n_features, self.A.shape
         require(k[1] in (1, d), f"Quadratic: A is {k[1]} x {k[1]} but the points have {d} features")

@@ -12,11 +12,6 @@ from ..errors import require
 from .problem import Problem
 
 
-def takes_labels(problem: Problem) -> bool:
-    """Whether the loss reads y."""
-    return len(problem.loss.targets(problem.federation, np.dtype(np.float64))) == len(problem.federation.x)
-
-
 class BestKappa(NamedTuple):
     """The price of a label that gives the best L_Z W1, and the Lipschitz constants behind it."""
 
@@ -54,7 +49,7 @@ def best_kappa(problem: Problem, *, radius: float | None = None, center: ArrayLi
     (2.0, 0.5, 1.0)
     """
     place = {"radius": radius, "center": center}
-    if not takes_labels(problem):
+    if not problem.loss.reads_labels:
         lip = problem.constants(**place)["lip_gradient_z"]  # type: ignore[arg-type]
         return BestKappa(None, lip, lip.max(), 0.0)
     require(
