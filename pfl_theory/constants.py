@@ -81,6 +81,12 @@ class Constant:
             )
         return self.max()
 
+    def on_ball(self, radius: float) -> Constant:
+        """This constant of the whole space, read on a ball: what is exact there is an upper bound, 0 apart."""
+        if self.how != "exact" or not self.values.any():
+            return self
+        return Constant(self.values, "upper", f"{self.reason}; that is for all w: an upper bound on a ball")
+
     def plus(self, other: ArrayLike, reason: str, how: str | None = None) -> Constant:
         """This constant with `other` added, e.g. a penalty's share."""
         return Constant(self.values + np.asarray(other, dtype=np.float64), how or self.how, f"{self.reason}; {reason}")

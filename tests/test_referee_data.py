@@ -201,3 +201,106 @@ def test_convex_smoothness_on_a_ball_asks_for_what_lies_between():
     near = pfl.Instance(problem, 0.5, points, ball=(1.2, None))
     assert "what lies between two points" in claim.judge(near).reason
     assert claim.judge(dataclasses.replace(near, ball=(3.0, None))).outcome == "HOLDS"
+
+
+# --- constants: on a ball, of masses that differ a little, of tiny and far data ---
+
+
+def test_exact_on_the_whole_space_is_an_upper_bound_on_a_ball():
+    fed = classes(2)
+    problem = pfl.Problem(LOSSES.Logistic(), fed)
+    whole, small = problem.constants(), problem.constants(radius=0.01)
+    assert (whole["B"].how, small["B"].how) == ("exact", "upper")
+    assert small["B"].max() == whole["B"].max()
+    near = float(np.linalg.norm(problem.gradient([0.01, 0.0]), axis=1).max())
+    assert near < 0.9 * small["B"].max()  # indeed not attained there
+    assert small["L"].how == "exact"  # at w = 0
+    away = problem.constants(radius=0.01, center=[3.0, 0.0])
+    assert {away[name].how for name in ("B", "L", "B_datum", "L_datum")} == {"upper"}
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if "float32" not in k and "functions" not in k])
+def test_what_is_exact_on_a_ball_is_reached_there(kind):
+    """An exact L or B on a small ball far away is found again by search in that ball."""
+    problem = KINDS[kind]()
+    center = np.full(problem.dim, 2.0)
+    c = problem.constants(radius=0.5, center=center)
+    rng = np.random.default_rng(1)
+    away = rng.normal(size=(300, problem.dim))
+    points = center + 0.5 * away / np.maximum(np.linalg.norm(away, axis=1)[:, None], 1e-300)
+    largest_b = max(np.linalg.norm(problem.gradient(w), axis=1).max() for w in points)
+    largest_l = max(np.abs(np.linalg.eigvalsh(problem.hessian(w))).max() for w in points[:50])
+    for name, found in (("B", largest_b), ("L", largest_l)):
+        assert found <= c[name].max() * (1 + 1e-9)
+        if c[name].how == "exact":
+            assert found >= 0.99 * c[name].max()
+
+
+def test_constants_of_curves_on_a_ball_are_upper_bounds():
+    c = pfl.Problem.from_curves([CURVE]).constants(radius=0.1)
+    assert {c[name].how for name in ("B", "L", "rho")} == {"upper"}
+    assert c["sigma_G"].how == "exact"  # 0
+
+
+def test_masses_that_differ_a_little_are_not_shared():
+    """Hessians of users whose masses differ by 9e-13 at rows of 1e8 differ by thousands."""
+    x = np.array([[1e8], [2e8]])
+    p = 9e-13
+    masses = np.array([0.5 + p, 0.5 - p, 0.5 - p, 0.5 + p])
+    fed = pfl.Federation(np.vstack([x, x]), np.array([0, 1, 0, 1]), masses, np.array([0, 2, 4]))
+    problem = pfl.Problem(LOSSES.Logistic(), fed)
+    found = problem.constants()["gamma_H"]
+    assert found.how != "exact"
+    assert problem.gamma_H([0.0]) == pytest.approx(0.25 * p * 3e16, rel=1e-3)  # |E_1 x^2 - E x^2| / 4 at w = 0
+    assert found.max() >= problem.gamma_H([0.0])
+    same = pfl.Federation.from_arrays([x, x[::-1]], [[0, 1], [1, 0]])
+    assert pfl.Problem(LOSSES.Logistic(), same).constants()["gamma_H"].how == "exact"
+
+
+@pytest.mark.parametrize("power", [-540, -500, -300, 300, 500])
+@pytest.mark.parametrize("kind", ["logistic", "softmax", "quadratic", "least squares", "log-cosh", "log-cosh regression"])
+def test_no_constant_underflows_to_0(kind, power):
+    base = KINDS[kind]()
+    fed = base.federation
+    scaled = pfl.Federation(np.ldexp(fed.x, power), fed.y, fed.weights, fed.offsets)
+    with np.errstate(all="ignore"):
+        usual, found = base.constants(radius=1.0), pfl.Problem(base.loss, scaled).constants(radius=1.0)
+    for name, c in found.items():
+        if usual[name].max() > 0:
+            assert c.max() > 0, name
+        if c.usable and usual[name].usable and power < 0:
+            assert c.max() <= usual[name].max() or name in ("B", "B_datum", "lip_gradient_z")
+
+
+def test_a_small_difference_beside_a_large_number_is_not_0():
+    x = [[[1.0, 0.0]], [[1.0, 1e-200]]]
+    c = pfl.Problem(LOSSES.Quadratic(1.0), rows(x)).constants()
+    assert c["gamma_G"].max() == pytest.approx(0.5e-200)
+    one = pfl.Problem(LOSSES.Quadratic(1.0), rows([[[1.0, 0.0], [1.0, 1e-200]]])).constants()
+    assert one["sigma_G"].max() == pytest.approx(0.5e-200)
+
+
+# --- extrema of F'' whatever the unit of w ---
+
+
+@pytest.mark.parametrize("power", [-100, -40, 0, 40, 100])
+def test_smoothness_of_f_in_any_unit(power):
+    """f(w / s) s^2: the same F'' in another unit of w."""
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        k = int(rng.integers(3, 8))
+        x = np.cumsum(rng.exponential(1.0, k) + 0.02)
+        h = rng.normal(size=k)
+        h[0] = h[-1] = 0.0
+        s = 2.0**power
+        usual, found = Curve(x, h, x[1], 0.3), Curve(x * s, h, x[1] * s, 0.3 * s)
+        value, error = usual.meta_smoothness(0.4)
+        assert found.meta_smoothness(0.4)[0] == pytest.approx(value, rel=1e-12, abs=error)
+        w = np.linspace(x[0] - 2, x[-1] + 2, 20001)
+        f2 = (1 - 0.4 * usual.hessian(w)) ** 2 * usual.hessian(w - 0.4 * usual.gradient(w))
+        third = np.diff(h) / np.diff(x)
+        inside = (w > x[0]) & (w < x[-1])
+        slope = np.where(inside, third[np.clip(np.searchsorted(x, w) - 1, 0, k - 2)], 0.0)
+        f2 -= 0.4 * slope * usual.gradient(w - 0.4 * usual.gradient(w))
+        assert np.abs(f2).max() <= value + error + 1e-9
+        assert np.abs(f2).max() >= 0.98 * value

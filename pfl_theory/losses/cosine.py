@@ -92,6 +92,12 @@ class Cosine(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> CosineParameters:
         return CosineParameters(dtype.type(self.c))
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        everywhere = {"lip_gradient_z", "lip_hessian_z"}  # w - z is any vector
+        if radius >= math.pi * self.c * math.sqrt(len(center)) * (1 + 2.0**-40):  # a whole period of every coordinate
+            everywhere |= {"B", "L", "rho", "sigma_G", "sigma_H", "B_datum", "L_datum"}
+        return frozenset(everywhere)
+
     def constants(
         self,
         fed: Federation,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..constants import Constant
 from ..federations.federation import Federation
+from ..rigour.norms import norms
 from .loss import Loss, ball_center, checked_metric, real_targets
 from .margin import implements_margin
 from .row_moments import row_moments, user_rows
@@ -58,6 +59,9 @@ class LeastSquares(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> LeastSquaresParameters:
         return LeastSquaresParameters(dtype.type(0))
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        return frozenset({"L", "rho", "L_datum", "lip_hessian_z"})  # the Hessian does not depend on w
+
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype)
 
@@ -94,9 +98,9 @@ class LeastSquares(Loss):
         big, datum, spread = np.empty(n), np.empty(n), np.empty(n)
         for i in range(n):
             x, pi, y = user_rows(fed, i)
-            residual, norms = x @ w0 - y, np.sqrt((x * x).sum(1))
-            big[i] = float(np.linalg.norm((pi * residual) @ x)) + radius * m.lmax_s[i]
-            per_row = norms * (np.abs(residual) + radius * norms)
+            residual, length = x @ w0 - y, norms(x)
+            big[i] = float(norms((pi * residual) @ x)) + radius * m.lmax_s[i]
+            per_row = length * (np.abs(residual) + radius * length)
             datum[i], spread[i] = per_row.max(), np.sqrt(pi @ per_row**2)
         reach = radius + float(np.linalg.norm(w0))
         y_max = float(np.abs(self.targets(fed, np.dtype(np.float64))).max())

@@ -130,6 +130,9 @@ class LogCosh(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> LocationParameters | RegressionParameters:
         return (LocationParameters if self.kind == "location" else RegressionParameters)(dtype.type(self.c))
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        return frozenset({"lip_gradient_z", "lip_hessian_z"} if self.kind == "location" else ())  # w - z is any vector
+
     @property
     def reads_labels(self) -> bool:
         return self.kind == "regression"

@@ -132,6 +132,10 @@ class Logistic(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> LogisticParameters:
         return LogisticParameters(dtype.type(self.l2), dtype.type(self.nonconvex))
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        at_zero = float(np.linalg.norm(center)) <= radius
+        return frozenset({"L", "L_datum", "lip_hessian_z"} if at_zero else ())
+
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, 2).astype(dtype)
 

@@ -85,6 +85,12 @@ class Loss(ABC):
         """gamma_G and gamma_H where the loss knows them for every w; empty where it does not."""
         return {}
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        """Names of the constants whose exact values on the whole space are those on this ball too; of any other it is
+        an upper bound there.
+        """
+        return frozenset()
+
     def poolable(self) -> bool:
         """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their
         own).

@@ -169,17 +169,7 @@ class Curve:
             curve = polynomial.polysub(
                 polynomial.polymul(polynomial.polymul(shrink, shrink), second), alpha * slope * first
             )
-            half = (high - low) / 2
-            candidates = [-half, half]
-            derivative = polynomial.polyder(curve)
-            while len(derivative) > 1 and derivative[-1] == 0:
-                derivative = derivative[:-1]
-            if len(derivative) > 1:
-                roots = polynomial.polyroots(derivative)
-                candidates += [
-                    float(r.real) for r in roots if abs(r.imag) <= 1e-6 * (1 + abs(r)) and abs(r.real) < half
-                ]
-            best = max(best, float(np.abs(polynomial.polyval(np.array(candidates), curve)).max()))
+            best = max(best, _largest_on_cell(curve, (high - low) / 2))
         top, rho = self.curvature, self.third
         steep = self.steepest + self.variation  # |f'| and what stands in its running sums
         reach = float(np.abs(cuts).max()) + alpha * steep  # |w| and |w~| at most
@@ -190,6 +180,22 @@ class Curve:
             * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
         )
         return best, rounding
+
+
+def _largest_on_cell(curve: NDArray, half: float) -> float:
+    """max |p(u)| over |u| <= half for a polynomial, coefficients from the lowest on.
+
+    It is taken in t = u / half, where coefficients and roots are of the size of p itself, whatever the unit of w.
+    """
+    scaled = curve * half ** np.arange(len(curve))
+    size = float(np.abs(scaled).max())
+    derivative = polynomial.polyder(scaled / size) if size > 0 else np.zeros(1)
+    # a coefficient that moves no value by a rounding of `size` only makes the roots wild
+    while len(derivative) > 1 and abs(derivative[-1]) <= UNIT / 4:
+        derivative = derivative[:-1]
+    roots = polynomial.polyroots(derivative) if len(derivative) > 1 else np.zeros(0)
+    inside = [float(r.real) for r in roots if abs(r.imag) <= 1e-6 and abs(r.real) < 1]
+    return float(np.abs(polynomial.polyval(np.array([-1.0, 1.0, *inside]), scaled)).max())
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from ..constants import Constant
 from ..errors import require
 from ..federations.federation import Federation
 from ..kernels.jit import helper
+from ..rigour.norms import norms, root_mean_square
 from .dispatch import implements
 from .loss import Loss, ball_center, checked_metric
 from .row_moments import user_rows
@@ -122,6 +123,9 @@ class Quadratic(Loss):
     def poolable(self) -> bool:
         return bool(self.A.shape[0] == 1)
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        return frozenset({"L", "rho", "sigma_G", "sigma_H", "L_datum", "lip_gradient_z", "lip_hessian_z"})
+
     def of_user(self, user: int) -> Quadratic:
         return self if self.poolable() else Quadratic(self.A[user])
 
@@ -159,14 +163,14 @@ class Quadratic(Loss):
         # one matrix for all, exactly: the mean of equal numbers may be off by a rounding
         same = bool((a == a[0]).all())
         spread = np.zeros(fed.n_users) if same else np.linalg.norm(a - a.mean(0), ord=2, axis=(1, 2))
-        gamma_h = Constant.exact(np.sqrt((spread**2).mean()), "r.m.s. of ||A_i - mean A|| [theory 5.9]")
+        gamma_h = Constant.exact(root_mean_square(spread), "r.m.s. of ||A_i - mean A|| [theory 5.9]")
         if not same:
             unknown = "users' curvatures differ: the gradient difference grows linearly in w"
             return {"gamma_G": Constant.none(1, unknown), "gamma_H": gamma_h}
         means = np.stack([pi @ z for z, pi, _ in (user_rows(fed, i) for i in range(fed.n_users))])
         away = (means - means.mean(0)) @ a[0]
         how = "r.m.s. of ||A(mean_i - mean)||, every w [theory 5.9]"
-        return {"gamma_G": Constant.exact(np.sqrt((away**2).sum(1).mean()), how), "gamma_H": gamma_h}
+        return {"gamma_G": Constant.exact(root_mean_square(away), how), "gamma_H": gamma_h}
 
     def constants(
         self,
@@ -186,9 +190,9 @@ class Quadratic(Loss):
         for i in range(n):
             z, pi, _ = user_rows(fed, i)
             mean = pi @ z
-            spread[i] = np.sqrt(pi @ (((z - mean) @ a[i]) ** 2).sum(1))
-            away[i] = np.linalg.norm(a[i] @ (w0 - mean))
-            datum[i] = np.sqrt((((w0 - z) @ a[i]) ** 2).sum(1)).max()
+            spread[i] = root_mean_square((z - mean) @ a[i], pi)
+            away[i] = norms(a[i] @ (w0 - mean))
+            datum[i] = norms((w0 - z) @ a[i]).max()
         grows = "grows linearly in w; give radius= for a ball of w"
         bounds = (
             {"B": Constant.none(n, grows), "B_datum": Constant.none(n, grows)}

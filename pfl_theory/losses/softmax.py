@@ -192,6 +192,10 @@ class Softmax(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> SoftmaxParameters:
         return SoftmaxParameters(int(self.n_classes), dtype.type(self.l2))
 
+    def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
+        at_zero = float(np.linalg.norm(center)) <= radius and self.n_classes == 2
+        return frozenset({"L", "L_datum"} if at_zero else ())
+
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, int(self.n_classes))
 

@@ -8,6 +8,7 @@ from ..constants import Constant
 from ..federations.federation import Federation
 from ..losses.loss import Loss
 from ..losses.row_moments import user_rows
+from ..rigour.norms import root_mean_square
 
 
 def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[str, Constant]:
@@ -32,7 +33,7 @@ def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[s
             away = away[:, 1:]
         return {
             "gamma_G": Constant.exact(
-                np.sqrt((away**2).sum((1, 2)).mean()),
+                root_mean_square(away),
                 "shared features: r.m.s. of ||E[(eta_i - eta) x]||, every w [theory 5.9]",
             ),
             "gamma_H": Constant.exact(0.0, "shared features: Hessians agree [theory 5.9]"),
@@ -53,6 +54,20 @@ def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[s
     }
 
 
+PER_USER = ("B", "L", "rho", "sigma_G", "sigma_H", "B_datum", "L_datum", "lip_gradient_z", "lip_hessian_z")
+NAMES = {**dict.fromkeys(PER_USER, True), "gamma_G": False, "gamma_H": False}  # and whether there is one a user
+LEAST, MOST = 2.0**-250, 2.0**250  # of a user's largest number: fourth powers of it stay normal
+
+
+def beyond_squares(fed: Federation) -> str | None:
+    """Why no constant of these data can be trusted, or None: fourth powers of a user's rows underflow or overflow."""
+    largest = [fed.scale * float(np.abs(fed.x[fed.rows(i)]).max()) for i in range(fed.n_users)]
+    for i, size in enumerate(largest):
+        if size and not LEAST <= size <= MOST:
+            return f"rows of user {i} reach {size:.3g}, whose fourth power floats do not hold: use another unit of data"
+    return None
+
+
 def one_hot(y, fed: Federation):  # type: ignore[no-untyped-def]
     """Labels as unit vectors over the federation's classes."""
     assert fed.y is not None
@@ -60,7 +75,7 @@ def one_hot(y, fed: Federation):  # type: ignore[no-untyped-def]
 
 
 def shared_features(fed: Federation) -> bool:
-    """Whether all users have the same distribution of features (up to the order of rows and weights' rounding)."""
+    """Whether all users have the same distribution of features, to the last digit (up to the order of rows)."""
     if fed.n_users * fed.n_features > 10_000_000 or fed.sizes.max() > 100_000:
         return False
 
@@ -74,6 +89,6 @@ def shared_features(fed: Federation) -> bool:
         if fed.sizes[i] < len(first):
             return False
         points, other = features(i)
-        if points.shape != first.shape or not np.array_equal(points, first) or np.abs(other - mass).max() > 1e-12:
+        if not np.array_equal(points, first) or not np.array_equal(other, mass):
             return False
     return True

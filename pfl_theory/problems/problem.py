@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..constants import Constant
 from ..errors import InputError, require
 from ..federations.federation import Federation
-from ..losses.loss import Loss
+from ..losses.loss import Loss, ball_center
 from ..losses.noise import FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..memory import remembered
-from .constants import heterogeneity
+from .constants import NAMES, beyond_squares, heterogeneity
 from .curves import CurveOracle
 from .functions import FunctionOracle, Noise, PointFunction
 from .rows import RowOracle
@@ -289,10 +289,16 @@ class Problem:
         return dict(remembered(self, ("constants", radius, where, metric, kappa), lambda: self._constants(**keywords)))
 
     def _constants(self, **keywords: Any) -> dict[str, Constant]:
+        rows = isinstance(self._oracle, RowOracle)
+        unfit = beyond_squares(self.federation) if rows else None
+        if unfit is not None:
+            return {name: Constant.none(self.n_users if of_users else 1, unfit) for name, of_users in NAMES.items()}
         found = self._oracle.constants(**keywords)
-        if isinstance(self._oracle, RowOracle):
-            found |= heterogeneity(self._oracle.loss, self._oracle.fed, found)
-        return found
+        if keywords["radius"] is not None:
+            center = ball_center(self.dim, keywords["center"])
+            kept = self.loss.attained_on(keywords["radius"], center) if rows else frozenset()
+            found = {name: c if name in kept else c.on_ball(keywords["radius"]) for name, c in found.items()}
+        return found | heterogeneity(self.loss, self.federation, found) if rows else found
 
     def pooled(self) -> Problem:
         """One user whose function is the average f: what centralised training minimises.
