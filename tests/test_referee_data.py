@@ -48,7 +48,9 @@ def test_one_answer_on_every_route(data, batch, replace):
                 seed=seed,
                 record="local_gradient",
                 alpha=0.25,
-            ).records["local_gradient_norm2"][:-1].mean()
+            )
+            .records["local_gradient_norm2"][:-1]
+            .mean()
             for seed in range(300)
         ]
     )
@@ -128,10 +130,7 @@ KINDS = {
 RUNS = {
     "no algorithm": lambda alpha: {},
     "exact, batches": lambda alpha: {"algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1, 1, 1, 1), "rounds": 2},
-    "first-order": lambda alpha: {
-        "algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1.0, variant="first-order"),
-        "rounds": 2,
-    },
+    "first-order": lambda alpha: {"algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1.0, variant="first-order"), "rounds": 2},
     "hessian-free": lambda alpha: {
         "algorithm": pfl.PerFedAvg(alpha, 0.01, 2, 1.0, variant="hessian-free", delta=0.1),
         "rounds": 2,
@@ -258,7 +257,9 @@ def test_masses_that_differ_a_little_are_not_shared():
 
 
 @pytest.mark.parametrize("power", [-540, -500, -300, 300, 500])
-@pytest.mark.parametrize("kind", ["logistic", "softmax", "quadratic", "least squares", "log-cosh", "log-cosh regression"])
+@pytest.mark.parametrize(
+    "kind", ["logistic", "softmax", "quadratic", "least squares", "log-cosh", "log-cosh regression"]
+)
 def test_no_constant_underflows_to_0(kind, power):
     base = KINDS[kind]()
     fed = base.federation

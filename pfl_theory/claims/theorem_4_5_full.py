@@ -27,8 +27,8 @@ from ..judging.instance_one import one_quadratic, refuting
 from ..judging.on_curves import ON_CURVES
 from ..judging.on_runs import (
     BOUNDED_BELOW,
-    EXACT_VARIANT,
     EXACT_SIDES,
+    EXACT_VARIANT,
     FULL,
     RUN,
     RUN_CONSTANTS,

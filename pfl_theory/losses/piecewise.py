@@ -173,11 +173,12 @@ class Curve:
         top, rho = self.curvature, self.third
         steep = self.steepest + self.variation  # |f'| and what stands in its running sums
         reach = float(np.abs(cuts).max()) + alpha * steep  # |w| and |w~| at most
+        moved = 1 + alpha * top  # its square is a product: a power of Python's floats is an error where it overflows
         # one rounding moves w~ by u * reach, and with it f''(w~) by rho u reach and f'(w~) by L u reach
         rounding = (
             (OPERATIONS + 8 * len(self.x))
             * UNIT
-            * ((1 + alpha * top) ** 2 * (top + rho * reach) + alpha * rho * (steep + top * reach))
+            * (moved * moved * (top + rho * reach) + alpha * rho * (steep + top * reach))
         )
         return best, rounding
 

@@ -108,7 +108,7 @@ class Debiased:
     lower: float
     upper: float
     level: float
-    interval: str = "asymptotic"
+    interval: str = "asymptotic: covers less than its level on rare events and few rows"
 
 
 def debiased_gamma_G(problem: Problem, w: ArrayLike, *, level: float = 0.95) -> Debiased:  # noqa: N802 - the paper's symbol

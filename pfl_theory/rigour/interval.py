@@ -39,8 +39,8 @@ class Interval:
 
     @classmethod
     def with_error(cls, value: float, error: float) -> Interval:
-        """A value with a derived bound of its absolute rounding error."""
-        lower, upper = value - error, value + error
+        """A value with a derived bound of its absolute rounding error; ends rounded outwards."""
+        lower, upper = (value, value) if error == 0 else (_below(value - error), _above(value + error))
         return cls(lower, upper, upper - lower)
 
     @property
@@ -60,6 +60,14 @@ class Interval:
 
     def times(self, factor: float) -> Interval:
         """The interval times a number >= 0."""
-        slack = UNIT * abs(self.upper) * factor  # the products round once each
-        lower, upper = self.lower * factor - slack, self.upper * factor + slack
-        return Interval(lower, upper, self.allowance * factor + 4 * slack)
+        lower, upper = _below(self.lower * factor), _above(self.upper * factor)
+        rounding = 4 * UNIT * max(abs(lower), abs(upper))
+        return Interval(lower, upper, self.allowance * factor + rounding)
+
+
+def _below(value: float) -> float:
+    return math.nextafter(value, -math.inf)
+
+
+def _above(value: float) -> float:
+    return math.nextafter(value, math.inf)
