@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pfl_theory.errors import InputError
 from pfl_theory.rigour.balls import Ball
+from pfl_theory.rigour.sampling import mean_interval
 
 # every scale of float64, subnormal numbers and the neighbours of powers of two included
 SIZES = st.one_of(
@@ -126,3 +128,56 @@ def test_numbers_that_no_float_holds_get_a_radius(make, value):
 def test_numbers_that_floats_hold_stay_points():
     for value in (1.5, 7, np.int64(2**53 - 1), np.float32(0.1), np.array([1, 2]), [1.0, 2.0], True, Fr(1, 4)):
         assert not np.any(Ball.of(value).rad), value
+
+
+# --- E5: sampled sides keep their level for every law and every number of runs ---
+
+LAWS = {  # samplers in [0, 1] and their means: three skewed laws, a rare event, a constant
+    "squares": (lambda rng, size: rng.random(size) ** 8, 1 / 9),
+    "beta": (lambda rng, size: rng.beta(0.1, 2.0, size), 0.1 / 2.1),
+    "two values": (lambda rng, size: np.where(rng.random(size) < 0.05, 1.0, 0.02), 0.05 + 0.95 * 0.02),
+    "rare event": (lambda rng, size: np.where(rng.random(size) < 1e-3, 1.0, 0.25), 1e-3 + 0.999 * 0.25),
+    "constant": (lambda rng, size: np.full(size, 0.3), 0.3),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("number", [2, 20, 80])
+def test_the_interval_for_a_mean_covers(law, number):
+    """At a level of 90 %, 2,000 times: more misses than 10 % and five standard deviations would refute it."""
+    draw, mean = LAWS[law]
+    rng, misses, repetitions = np.random.default_rng(0), 0, 2000
+    for _ in range(repetitions):
+        found = mean_interval(draw(rng, number), 1.0, 0.1)
+        misses += not found.lower <= mean <= found.upper
+    assert misses <= 0.1 * repetitions + 5 * np.sqrt(repetitions * 0.09)
+
+
+def test_the_interval_moves_with_the_unit():
+    x = np.random.default_rng(1).random(50)
+    a, b = mean_interval(x, 1.0, 1e-3), mean_interval(x * 1e-30, 1e-30, 1e-3)
+    assert b.lower == pytest.approx(a.lower * 1e-30, rel=1e-9)
+    assert b.upper == pytest.approx(a.upper * 1e-30, rel=1e-9)
+
+
+def test_the_lower_end_does_not_need_the_largest_value():
+    x = 0.01 * (1 + 0.1 * np.random.default_rng(2).standard_normal(80))
+    narrow, wide = mean_interval(x, 0.02, 1e-4), mean_interval(x, 1e6, 1e-4)
+    assert wide.lower == pytest.approx(narrow.lower, rel=1e-6)
+    assert wide.lower > 0.008
+
+
+def test_eighty_runs_without_a_rare_datum_know_little():
+    """A datum of probability 1e-3 that no run has met: Student's interval is a point, for a mean of .954378."""
+    found = mean_interval(np.full(80, 0.953631), 4.0, 6.25e-5)
+    assert found.lower < 0.954378 < found.upper
+    assert found.width > 0.1
+
+
+@pytest.mark.parametrize(
+    ("values", "largest", "message"),
+    [([0.5], 1.0, "at least 2"), ([0.5, 1.5], 1.0, "are not all between"), ([-0.1, 0.5], 1.0, "are not all between")],
+)
+def test_samples_outside_are_refused(values, largest, message):
+    with pytest.raises(InputError, match=message):
+        mean_interval(np.array(values), largest, 0.1)

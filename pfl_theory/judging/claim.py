@@ -234,7 +234,13 @@ class Claim:
             "control": factor,
         }
         for hypothesis in self.hypotheses:
-            failure = hypothesis.check(at)
+            try:
+                failure = hypothesis.check(at)
+            except ArithmeticError:  # Python's floats raise where NumPy's overflow
+                unfit = beyond_floats(at)
+                if unfit is None:
+                    raise
+                return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
             if failure is not None:
                 return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)
         unfit = beyond_floats(at)

@@ -271,12 +271,46 @@ def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
     return QuadraticUsers(Ball(A), c, inner, outer)  # type: ignore[arg-type]
 
 
-def _from_curves(instance: Instance) -> QuadraticUsers | None:
-    """Piecewise users as the quadratics they are where the run can come, or None.
+class Hull(NamedTuple):
+    """Where a run of piecewise users stays and all f_i'' are constant: f_i'' and lam_i = f_i'' (1 - alpha f_i'')^2,
+    shape (n,), minimisers c_i, and the ends of the interval.
+    """
 
-    With h_i > 0, alpha h_i <= 1 and beta lam_i <= 1, lam_i = h_i (1 - alpha h_i)^2, a local step is a convex
-    combination of w and c_i plus beta times noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0
-    and the c_i, widened by N/lam_i, is never left, nor by more than alpha |e| by an adapted point.
+    h: NDArray
+    lam: NDArray
+    centre: Ball
+    low: float
+    high: float
+
+
+def _from_curves(instance: Instance) -> QuadraticUsers | None:
+    """Piecewise users as the quadratics they are where the run can come, or None."""
+    hull = remembered(instance, "hull", lambda: _hull(instance))
+    if hull is None:
+        return None
+    noise, n = instance.problem.family.noise, len(hull.h)
+    variance = Ball(0.0) if noise is None else Ball(noise.sigma_G) * Ball(noise.sigma_G)
+    each = Ball(np.ones((n, 1, 1)))
+    factors = _own_factors(instance)
+    covariances = (each * variance * Ball.relative(c, FACTOR_ERROR) if c else 0.0 * each for c in factors)
+    return QuadraticUsers(Ball(hull.h.reshape(n, 1, 1)), hull.centre.reshape(n, 1), *covariances)  # type: ignore[arg-type]
+
+
+def _own_factors(instance: Instance) -> tuple[float, float]:
+    """c_D and c_D' of a run on piecewise users, as its batches are drawn."""
+    noise, sizes = instance.problem.family.noise, batch_sizes(instance)
+    weights = np.ones(1) if noise is None else np.asarray(noise.weights)
+    inner, outer = (checked_batch_factor(k, weights, replace=sizes.replace) for k in (sizes.inner, sizes.outer))
+    return inner, outer
+
+
+def _hull(instance: Instance) -> Hull | None:
+    """An interval that no user leaves, and no adapted point, on which all f_i'' are constant; None where that is not
+    known.
+
+    With h_i > 0, alpha h_i <= 1 and beta lam_i <= 1 a local step is a convex combination of w and c_i plus beta times
+    noise of at most N = (1 - alpha h_i)(alpha h_i |e| + |e'|): the hull of w_0 and the c_i, widened by N/lam_i, is
+    never left, nor by more than alpha |e| by an adapted point.
     """
     family = instance.problem.family
     if (
@@ -293,9 +327,7 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
     lam = h * (1 - alpha * h) ** 2
     if bool((h <= 0).any()) or alpha * h.max() > 1 or steps_of(instance).beta * lam.max() > 1:
         return None
-    weights, sizes = np.ones(1) if noise is None else np.asarray(noise.weights), batch_sizes(instance)
-    shares = [checked_batch_factor(size, weights, replace=sizes.replace) for size in (sizes.inner, sizes.outer)]
-    inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in shares)
+    inner, outer = ((noise.largest(0) if noise is not None and c > 0 else 0.0) for c in _own_factors(instance))
     kick = ((1 - alpha * h) * (alpha * h * inner + outer)).max()
     if kick and lam.min() == 0:
         return None
@@ -309,10 +341,20 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
         inside = curve.h[max(k[0] - 1, 0) : k[1] + 1]
         if low < curve.x[0] or high > curve.x[-1] or bool((inside != height).any()):
             return None
-    variance = Ball(0.0) if noise is None else Ball(noise.sigma_G) * Ball(noise.sigma_G)
-    each = Ball(np.ones((n, 1, 1)))
-    covariances = (each * variance * Ball.relative(c, FACTOR_ERROR) if c else 0.0 * each for c in shares)
-    return QuadraticUsers(Ball(h.reshape(n, 1, 1)), centre.reshape(n, 1), *covariances)  # type: ignore[arg-type]
+    return Hull(h, lam, centre, low, high)
+
+
+def largest_gradient(instance: Instance) -> float:
+    """Bound of ||grad F|| wherever the run comes: lam_i |w - c_i| where piecewise users stay quadratic, else (1 + alpha
+    L) B.
+    """
+    hull = None
+    if instance.problem.kind == "curves" and not isinstance(instance, ClosedRun):
+        hull = remembered(instance, "hull", lambda: _hull(instance))
+    if hull is None:
+        return (1 + instance.alpha * bound(instance, "L")) * bound(instance, "B") * (1 + 2.0**-40)
+    away = np.maximum(hull.high - hull.centre.lower, hull.centre.upper - hull.low)
+    return float((hull.lam * away).max()) * (1 + 2.0**-40)
 
 
 # --- the infimum of F ---
