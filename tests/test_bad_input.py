@@ -11,6 +11,7 @@ import pfl_theory as pfl
 from pfl_theory import Centralized, FedAvg, Federation, LocalTraining, PerFedAvg, Problem, adapt, run
 from pfl_theory.errors import InputError
 from pfl_theory.losses import LeastSquares, LogCosh, Logistic, Quadratic, Softmax
+from pfl_theory.losses.noise import Bump, Sine
 
 NAN, INF = float("nan"), float("inf")
 FED = Federation.from_arrays([[[1.0, 0.0], [0.0, 2.0]], [[1.0, 1.0], [2.0, 1.0], [0.5, 0.5]]], [[0, 1], [1, 0, 1]])
@@ -68,6 +69,9 @@ CASES = {
         lambda: Problem(Logistic(), np.ones((2, 2))),
         r"federation is ndarray; use Federation.from_arrays",
     ),
+    "sine of eps -1": (lambda: Sine(0.0, -1.0), r"Sine: eps = -1.0; must be a finite number > 0"),
+    "bump of radius 0": (lambda: Bump(0.0, 0.0), r"Bump: radius = 0.0; must be a finite number > 0"),
+    "bump at nowhere": (lambda: Bump(float("nan"), 1.0), r"Bump: center = nan; must be a finite number"),
     "float16": (lambda: Problem(Logistic(), FED, dtype="float16"), r"dtype = float16; choose float64 or float32"),
     "NaN data": (
         lambda: Federation.from_arrays([[[1.0, NAN]]]),

@@ -75,12 +75,20 @@ class Flat:
         return 1.0, 0.0, 0.0
 
 
+def _checked(shape: str, center: float, name: str, width: float) -> None:
+    require(bool(np.isfinite(center)), f"{shape}: center = {center}; must be a finite number")
+    require(bool(np.isfinite(width) and width > 0), f"{shape}: {name} = {width}; must be a finite number > 0")
+
+
 @dataclass(frozen=True)
 class Sine:
     """S'(w) = eps sin((w - center)/eps): Hessian noise at almost no gradient noise."""
 
     center: float
     eps: float
+
+    def __post_init__(self) -> None:
+        _checked("Sine", self.center, "eps", self.eps)
 
     def slope(self, w: NDArray) -> NDArray:
         """S'(w)."""
@@ -104,6 +112,9 @@ class Bump:
 
     center: float
     radius: float
+
+    def __post_init__(self) -> None:
+        _checked("Bump", self.center, "radius", self.radius)
 
     def slope(self, w: NDArray) -> NDArray:
         """S'(w)."""
