@@ -27,7 +27,7 @@ def root_mean_square(vectors: NDArray, weights: NDArray | None = None) -> float:
 
     Examples
     --------
-    >>> root_mean_square(np.array([[1e-200], [7e-200]]))
+    >>> float(f"{root_mean_square(np.array([[1e-200], [7e-200]])):.9g}")
     5e-200
     """
     v = np.asarray(vectors, dtype=np.float64)
