@@ -6,7 +6,10 @@ Importing this package is light: names are loaded when first used.
 from __future__ import annotations
 
 import importlib
+import time
 from typing import Any
+
+STARTED = time.time_ns()  # before anything else is read: what is edited later is not surely what this process runs
 
 __version__ = "0.1.0"
 

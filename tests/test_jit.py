@@ -9,11 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numba
 import pytest
 
 import pfl_theory
-from pfl_theory.kernels import jit
+from pfl_theory.kernels import jit, kept
 
 EVALUATE = """
 import numpy as np, pfl_theory as pfl
@@ -78,7 +77,7 @@ def test_an_edited_operation_of_no_loss_is_compiled_again_too(copy):
 
 def test_a_comment_or_a_docstring_compiles_nothing_again(copy):
     package, ask, _ = copy
-    code = "from pfl_theory.kernels import jit; print(jit.cache_folder())"
+    code = "from pfl_theory.kernels import kept; print(kept.cache_folder())"
     before = ask(code)
     path = package / "losses" / "least_squares.py"
     path.write_text(
@@ -109,11 +108,11 @@ def test_folders_of_old_sources_are_removed(tmp_path):
     folders_of(tmp_path, {**ages, "0" * 15: 400, "g" * 16: 400}, now)
     (tmp_path / f"{11:016x}" / "someone_elses").mkdir(parents=True)
     os.utime(tmp_path / f"{11:016x}", (0, 0))
-    assert jit.remove_old(tmp_path, ours, now) == [f"{k:016x}" for k in (5, 6, 7)]
+    assert kept.remove_old(tmp_path, ours, now) == [f"{k:016x}" for k in (5, 6, 7)]
     left = {path.name for path in tmp_path.iterdir()}
     # those of the last day stay, for a process may run on them; and whatever is not ours
     assert left == {f"{k:016x}" for k in (0, 1, 2, 3, 4, 8, 11)} | {"0" * 15, "g" * 16}
-    assert jit.remove_old(tmp_path / "nowhere", ours, now) == []
+    assert kept.remove_old(tmp_path / "nowhere", ours, now) == []
 
 
 def test_a_process_whose_folder_is_removed_goes_on(copy):
@@ -122,9 +121,9 @@ def test_a_process_whose_folder_is_removed_goes_on(copy):
         EVALUATE
         + """
 import os, shutil
-from pfl_theory.kernels import jit
-shutil.rmtree(jit.cache_folder())
-print(problem.gradient([1.0])[0, 0], len(os.listdir(jit.cache_folder())) > 0)
+from pfl_theory.kernels import kept
+shutil.rmtree(kept.cache_folder())
+print(problem.gradient([1.0])[0, 0], len(os.listdir(kept.cache_folder())) > 0)
 """
     )
     assert ask(code)[1:] == ["0.5", "2.0", "True"]
@@ -169,10 +168,6 @@ def test_numba_keeps_its_own_cache_folder(copy):
         "import pfl_theory as pfl; pfl.losses; pfl.PerFedAvg; print(before == numba.config.CACHE_DIR)"
     )
     assert ask(code) == ["True"]
-    here = numba.config.CACHE_DIR
-    with jit._our_cache():
-        assert numba.config.CACHE_DIR == jit.cache_folder() != here
-    assert here == numba.config.CACHE_DIR
 
 
 def test_kernels_are_strict():

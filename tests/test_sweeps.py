@@ -415,4 +415,4 @@ def test_an_edit_while_the_sweep_runs_spoils_its_cell(package: Path, tmp_path: P
     (outcome,) = run(tasks_of(package, 1), store=tmp_path / "s")
     assert outcome.status == "failed"
     assert outcome.failure is not None
-    assert outcome.failure.message == f"source changed: {package.name}._helper while the sweep ran; run it again"
+    assert "edited again and again while the sweep ran; run it again" in outcome.failure.message

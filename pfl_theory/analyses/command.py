@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError, one_of
 from ..sweeps import Outcome, Progress, Sources, Store, Task, n_workers, run
-from ..sweeps.files import write_text
+from ..sweeps.files import locked, write_text
 from ..sweeps.state import OLDER
 from .committed import SCALES, Made, folder_of, read_committed
 from .confirm import confirm_analyses
@@ -86,59 +86,63 @@ def run_analyses(
     if not (store.folder / ".gitignore").exists():
         write_text(store.folder / ".gitignore", "*\n")
 
-    analyses = [get(name, package) for name in chosen]
-    tasks = {analysis.name: analysis.tasks(scale, seed) for analysis in analyses}
-    found: dict[str, Made] = {}
-    if scale == "full" and not force:  # a full-scale result is shown as it is, and never made again by itself
-        for name, mine in tasks.items():
-            kept = read_committed(folder / name, name, mine)
-            found.update(
-                {task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None}
+    with locked(store.folder / name for name in chosen):  # two seeds into one folder do not belong together
+        analyses = [get(name, package) for name in chosen]
+        tasks = {analysis.name: analysis.tasks(scale, seed) for analysis in analyses}
+        found: dict[str, Made] = {}
+        if scale == "full" and not force:  # a full-scale result is shown as it is, and never made again by itself
+            for name, mine in tasks.items():
+                kept = read_committed(folder / name, name, mine)
+                found.update(
+                    {task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None}
+                )
+        todo = [task for mine in tasks.values() for task in mine if task.key not in found]
+
+        with Progress() as progress:
+
+            def tell(event: Any) -> None:
+                if explain and event.kind in ("stored", "waiting"):
+                    say(f"{event.task.describe()}: {event.reason}")
+                progress(event)
+
+            if explain:
+                for task in (task for mine in tasks.values() for task in mine if task.key in found):
+                    say(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
+            outcomes = {
+                outcome.task.key: outcome
+                for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)
+            }
+
+        context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
+        problems: list[str] = []
+        for analysis in analyses:
+            mine = tasks[analysis.name]
+            failed = [
+                outcomes[task.key] for task in mine if task.key in outcomes and outcomes[task.key].status == "failed"
+            ]
+            if failed:
+                problems += _failures(analysis.name, failed, len(mine))
+                continue
+            made = [found.get(task.key) or _made(outcomes[task.key]) for task in mine]
+            report = write_analysis(
+                analysis,
+                mine,
+                [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)],
+                folder / analysis.name,
+                context,
             )
-    todo = [task for mine in tasks.values() for task in mine if task.key not in found]
-
-    with Progress() as progress:
-
-        def tell(event: Any) -> None:
-            if explain and event.kind in ("stored", "waiting"):
-                say(f"{event.task.describe()}: {event.reason}")
-            progress(event)
-
-        if explain:
-            for task in (task for mine in tasks.values() for task in mine if task.key in found):
-                say(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
-        outcomes = {
-            outcome.task.key: outcome for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)
-        }
-
-    context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
-    problems: list[str] = []
-    for analysis in analyses:
-        mine = tasks[analysis.name]
-        failed = [outcomes[task.key] for task in mine if task.key in outcomes and outcomes[task.key].status == "failed"]
-        if failed:
-            problems += _failures(analysis.name, failed, len(mine))
-            continue
-        made = [found.get(task.key) or _made(outcomes[task.key]) for task in mine]
-        report = write_analysis(
-            analysis,
-            mine,
-            [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)],
-            folder / analysis.name,
-            context,
-        )
-        computed = sum(item.status == "computed" for item in made)
-        say(
-            f"{analysis.name}: {len(mine)} cells, {computed} computed -> "
-            f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
-        )
-        problems += report.problems
-    collect_verdicts(folder, scale)
-    page = build_index(folder, scale)
-    say(f"{page} ({time.perf_counter() - begin:.1f} s)")
-    for problem in problems:
-        complain(f"error: {problem}")
-    return 1 if problems else 0
+            computed = sum(item.status == "computed" for item in made)
+            say(
+                f"{analysis.name}: {len(mine)} cells, {computed} computed -> "
+                f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
+            )
+            problems += report.problems
+        collect_verdicts(folder, scale)
+        page = build_index(folder, scale)
+        say(f"{page} ({time.perf_counter() - begin:.1f} s)")
+        for problem in problems:
+            complain(f"error: {problem}")
+        return 1 if problems else 0
 
 
 def _made(outcome: Outcome) -> Made:

@@ -1,100 +1,19 @@
-"""One place for how kernels are compiled and where their compiled code is kept.
-
-Numba notices an edit in the file of a cached function but not in a function of another file that it calls: it would go
-on answering with the old formula. So our compiled code lives in a folder named by a hash of the syntax of all kernel
-sources: an edit starts a new folder, a comment or a docstring does not.
-"""
+"""One place for how kernels are compiled and how they run over users; what is kept of them on disk: ``kept.py``."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import itertools
 import os
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 
-from ..sweeps.syntax import whole_digest
+from .kept import keep
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_PACKAGE = Path(__file__).parent.parent
-_KERNEL_ROOMS = ("kernels", "losses", "problems", "algorithms", "expectations", "distances")  # what a kernel may call
-_KEPT = 4  # folders of other sources, beside ours
-_DAY = 86_400.0  # seconds
-_FORGOTTEN = 30 * _DAY
-
-
-@functools.cache
-def cache_folder() -> str:
-    """Folder of the compiled code: the user's cache, keyed by the kernels' syntax and the compiler's version. Folders
-    of sources that are long gone are removed.
-    """
-    base = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "pfl-theory", "kernels"
-    )
-    folder = os.path.join(base, kernel_digest(_PACKAGE))
-    with contextlib.suppress(OSError):
-        os.utime(folder)  # when it was last used
-    remove_old(Path(base), Path(folder), time.time())
-    return folder
-
-
-def kernel_digest(package: Path) -> str:
-    """Hash of all that a kernel may call, without comments and docstrings, as 16 hex digits."""
-    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
-    for room in _KERNEL_ROOMS:
-        for source in sorted((package / room).rglob("*.py")):
-            digest.update(f"{source.relative_to(package).as_posix()} {whole_digest(source.read_bytes())}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def remove_old(base: Path, ours: Path, now: float) -> list[str]:
-    """Remove folders of compiled code that no process uses: unused for 30 days, or for a day and not among the last
-    four. Returns their names.
-
-    A process that still runs on such a folder compiles again and goes on: Numba makes what is missing.
-    """
-    found = []
-    with contextlib.suppress(OSError):
-        for folder in base.iterdir():
-            if folder != ours and _is_ours(folder):
-                found.append((now - folder.stat().st_mtime, folder))
-    found.sort()
-    gone = []
-    for rank, (unused, folder) in enumerate(found):
-        if unused > _FORGOTTEN or (rank >= _KEPT and unused > _DAY):
-            shutil.rmtree(folder, ignore_errors=True)  # two processes may do so at once
-            gone.append(folder.name)
-    return gone
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder is named as ours are and holds nothing else than what Numba keeps for our rooms."""
-    if not re.fullmatch(r"[0-9a-f]{16}", folder.name) or folder.is_symlink() or not folder.is_dir():
-        return False
-    inner = list(folder.iterdir())
-    numbas = all(item.is_dir() and re.fullmatch(r"\w+_[0-9a-f]{40}", item.name) for item in inner)
-    return numbas and any(item.name.startswith(tuple(f"{room}_" for room in _KERNEL_ROOMS)) for item in inner)
-
-
-@contextlib.contextmanager
-def _our_cache() -> Iterator[None]:
-    """Numba's cache folder, set for one decoration and put back: other libraries keep theirs."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = cache_folder()
-    try:
-        yield
-    finally:
-        numba.config.CACHE_DIR = before
 
 
 def kernel(function: F) -> F:
@@ -103,20 +22,27 @@ def kernel(function: F) -> F:
     Parallelism is over users, by :func:`over_users`: serial code compiles two to three times faster than parallel code
     and its results cannot depend on the number of threads.
     """
-    with _our_cache():
-        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled = keep(numba.njit(nogil=True, error_model="numpy")(function))
     compiled.uncached = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled  # type: ignore[no-any-return]
 
 
 def driver_for(driver: Any, parameters: object) -> Any:
     """The `driver` as kept on disk for a loss of this package, and freshly compiled in every process for a loss from
-    elsewhere.
+    elsewhere, or with operations from elsewhere.
 
     The folder of compiled code is named by the package's sources, so an edit of a loss in a researcher's own file would
     not be noticed.
     """
-    return driver if type(parameters).__module__.partition(".")[0] == __package__.partition(".")[0] else driver.uncached
+    return driver if type(parameters) not in FOREIGN and of_package(type(parameters)) else driver.uncached
+
+
+FOREIGN: set[type] = set()  # types of parameters with an operation that this package does not define for them
+
+
+def of_package(definition: Any) -> bool:
+    """Whether a class or function is defined in this package."""
+    return str(definition.__module__).partition(".")[0] == __package__.partition(".")[0]
 
 
 def helper(function: F) -> F:

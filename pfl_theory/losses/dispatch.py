@@ -25,14 +25,32 @@ from typing import Any
 from numba.core import types as _types
 from numba.extending import overload
 
+from ..errors import require
+from ..kernels.jit import FOREIGN, of_package
+
 types: Any = _types
 INLINE = {"forceinline": True}  # a call left in a loop over rows would keep the loop out of vector registers
 _IMPLEMENTATIONS: dict[tuple[str, type], Callable[..., Any]] = {}
+_COMPILED: set[tuple[str, type]] = set()  # operations that a kernel of this process has taken in
 
 
 def implements(parameters: type, **operations: Callable[..., Any]) -> None:
-    """Register the operations of a loss's `parameters` type."""
+    """Register the operations of a loss's `parameters` type.
+
+    Raises
+    ------
+    InputError
+        An operation that is compiled already: kernels would go on with the old one.
+    """
     for name, function in operations.items():
+        before = _IMPLEMENTATIONS.get((name, parameters), function)
+        require(
+            before is function or (name, parameters) not in _COMPILED,
+            f"{name} of {parameters.__name__} is compiled already; register it before its first use, or in a new "
+            "process",
+        )
+        if before is not function or not of_package(function):
+            FOREIGN.add(parameters)  # no process but this one may run what is compiled with it
         _IMPLEMENTATIONS[name, parameters] = function
 
 
@@ -45,6 +63,7 @@ def _find(operation: str, loss: Any, default: Callable[..., Any] | None = None) 
     """The implementation for this type of parameters; None lets numba report that there is none."""
     if not isinstance(loss, types.NamedTuple | types.NamedUniTuple):  # equal field types make a NamedUniTuple
         return None
+    _COMPILED.add((operation, loss.instance_class))
     return _IMPLEMENTATIONS.get((operation, loss.instance_class), default)
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def canonical_json(data: Any) -> str:
@@ -65,3 +71,35 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` to `path`, whole or not at all."""
     with atomic_write(path) as stream:
         stream.write(text)
+
+
+@contextlib.contextmanager
+def locked(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """Hold these folders for one writer while the block runs: what two wrote in turns would not belong together. The
+    lock ends with the process, and leaves no file.
+
+    Raises
+    ------
+    OutputError
+        Another process holds one of them, or it cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        for folder in sorted({os.path.abspath(folder) for folder in folders}):
+            try:
+                os.makedirs(folder, exist_ok=True)
+                if fcntl is None:
+                    continue
+                handle = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, handle)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"{folder}: another run writes there; wait until it has ended, or choose another folder with --out"
+                ) from None
+            except OSError as error:
+                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                    continue  # a file system without locks
+                raise OutputError(
+                    f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out"
+                ) from error
+        yield

@@ -33,7 +33,7 @@ _GATHER = {"modules", "subclasses_in_package", "functions_named_as_files"}
 _BY_NAME = "_FOUND"  # what a package gathers under this name is followed member by member
 _LAZY_TABLES = ("_PUBLIC", "_MODULES")  # of the library's __init__: names that are resolved when first used
 _OF_EVERY_MODULE = {"__name__", "__file__", "__path__", "__doc__", "__package__", "__spec__", "__dict__"}
-GONE, EDITED = "gone", "edited while the sweep ran"
+GONE = "gone"
 
 
 class Sources(NamedTuple):
@@ -106,9 +106,16 @@ def differs(recorded: Sources | None) -> str | None:
     return next(name for name in names if now.get(name) != recorded.modules.get(name))
 
 
-def file_hashes(references: Iterable[str]) -> dict[str, str]:
-    """Hashes of all files that a sweep over `references` may load, by path, byte for byte: what :func:`marked` compares
-    with when a cell ends.
+class Seen(NamedTuple):
+    """A file as it stood: the hash of its bytes, and what changes even when an edit is put back."""
+
+    digest: str
+    stamp: tuple[int, ...]
+
+
+def files_seen(references: Iterable[str]) -> dict[str, Seen]:
+    """All files that a sweep over `references` may load, by path, as they stand: what :func:`edited` compares with when
+    a cell ends.
     """
     found = {}
     for top in {LIBRARY, *(reference.partition(".")[0].partition(":")[0] for reference in references)}:
@@ -116,20 +123,21 @@ def file_hashes(references: Iterable[str]) -> dict[str, str]:
         if path is None:
             continue
         for file in path.parent.rglob("*.py") if path.name == "__init__.py" else (path,):
-            found[str(file)] = _file_hash(file)
+            found[str(file)] = Seen(_file_hash(file), _stamp(str(file)))
     return found
 
 
-def marked(sources: Sources, before: Mapping[str, str]) -> Sources:
-    """`sources` with a mark on those whose file was edited since `before`: what was imported is then not surely what is
-    read now, and the result must never be believed.
+def edited(before: Mapping[str, Seen], sources: Sources | None = None) -> str | None:
+    """First file, of those that `sources` reach or of all, that was touched since `before`, or None. What a process
+    imported meanwhile is not surely what is read now, even where the text is the old one again.
     """
-    digests = dict(sources.modules)
-    for name in digests:
+    if sources is None:
+        return next((path for path, seen in before.items() if _stamp(path) != seen.stamp), None)
+    for name in sources.modules:
         path = source_file(name.partition(":")[0])
-        if path is not None and before.get(str(path), "") not in ("", _file_hash(path)):
-            digests[name] = EDITED
-    return sources._replace(modules=digests)
+        if path is not None and str(path) in before and _stamp(str(path)) != before[str(path)].stamp:
+            return str(path)
+    return None
 
 
 def _file_hash(path: Path) -> str:

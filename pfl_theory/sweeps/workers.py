@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple
 
 from ..discovery import noting
 from ..errors import DataMissingError, InputError, OutputError, require
+from .bytecode import remove_outdated
 from .cells import Row, Task, plain_rows
 from .scratch import scratch_of
-from .sources import Sources, file_hashes, marked, sources_of
+from .sources import Seen, Sources, edited, files_seen, sources_of
 from .store import Store, Stored
 
 # One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number
@@ -29,6 +30,7 @@ from .store import Store, Stored
 _LIBRARIES = ("PFL_THEORY", "NUMBA_NUM", "OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "BLIS_NUM")
 ONE_THREAD = {f"{library}_THREADS": "1" for library in _LIBRARIES}
 _POLL = 0.25  # seconds between looks at which cells have started, and at whether the parent still lives
+_MOST_EDITS = 20  # of sources while a sweep runs, after each of which the running cells start again
 
 Status = Literal["stored", "computed", "skipped", "failed"]
 
@@ -154,7 +156,7 @@ class _Answer(NamedTuple):
     """What a worker sends back: everything but the rows, which are in the store."""
 
     key: str
-    status: Literal["computed", "skipped", "failed", "unwritable"]
+    status: Literal["computed", "skipped", "failed", "unwritable", "edited"]
     seconds: float
     failure: Failure | None = None
 
@@ -162,6 +164,9 @@ class _Answer(NamedTuple):
 def _outcome(store: Store, task: Task, reason: str, answer: _Answer) -> Outcome:
     if answer.status == "unwritable":
         raise OutputError(answer.failure.message if answer.failure else "the store cannot be written")
+    if answer.status == "edited":
+        failure = Failure("StoreError", "its sources were edited again and again while the sweep ran; run it again")
+        return Outcome(task, "failed", reason, seconds=answer.seconds, failure=failure)
     if answer.status != "computed":
         return Outcome(task, answer.status, reason, seconds=answer.seconds, failure=answer.failure)
     record, problem = store.lookup(task)
@@ -179,12 +184,21 @@ def _compute_all(
     go on.
     """
     left = {task.key: task for task in tasks}
+    edits = 0
     while left:
-        before = len(left)
+        before, restart = len(left), False
         with contextlib.closing(_one_pool(list(left.values()), workers, folder, markers, started)) as answers:
             for answer in answers:
+                if answer.status == "edited" and edits < _MOST_EDITS:
+                    edits, restart = edits + 1, True
+                    break
                 del left[answer.key]
                 yield answer
+        if restart:  # with processes that import what stands now; the cells that were cut short are no suspects
+            for mark in markers.iterdir():
+                mark.unlink(missing_ok=True)
+            time.sleep(_POLL)
+            continue
         # Whatever is left was in a pool that broke. Those that had finished need no second run; those that had started
         # run again alone, so that the one at fault is known by name and takes no other along.
         suspects = [task for key, task in left.items() if (markers / f"{key}.started").exists()]
@@ -208,7 +222,8 @@ def _one_pool(
     """Answers of one pool of processes, until all are in or a process dies."""
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
-    before = file_hashes({task.reference for task in tasks})
+    before = files_seen({task.reference for task in tasks})
+    remove_outdated(map(Path, before))
     executor = ProcessPoolExecutor(
         min(workers, len(tasks)), env=ONE_THREAD, initializer=_start_worker, initargs=(os.getpid(),)
     )
@@ -253,27 +268,32 @@ def _start_worker(parent: int) -> None:
         threading.Thread(target=watch, daemon=True, name="pfl-theory-parent-watch").start()
 
 
-def _compute(task: Task, folder: str, markers: str, before: dict[str, str]) -> _Answer:
+def _compute(task: Task, folder: str, markers: str, before: dict[str, Seen]) -> _Answer:
     """Run one cell in a worker and store its rows."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     _mark(markers, f"{task.key}.started")
     begin = time.perf_counter()
     try:
-        with threadpool_limits(1), noting() as noted, scratch_of(task, Path(folder), before) as scratch:
+        hashes = {path: seen.digest for path, seen in before.items()}
+        with threadpool_limits(1), noting() as noted, scratch_of(task, Path(folder), hashes) as scratch:
             rows = plain_rows(load(task.reference)(seed=task.seed, **task.parameters))
     except DataMissingError as error:
         return _Answer(
             task.key, "skipped", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error))
         )
     except (Exception, SystemExit) as error:  # whatever a cell does, the other cells go on
+        if edited(before) is not None:
+            return _Answer(task.key, "edited", time.perf_counter() - begin)
         details = "" if isinstance(error, InputError) else traceback.format_exc()
         return _Answer(
             task.key, "failed", time.perf_counter() - begin, Failure(type(error).__name__, _one_line(error), details)
         )
     seconds = time.perf_counter() - begin
     # What a worker has imported for other cells does not count: what this cell can reach, and what it loaded by name.
-    sources = marked(sources_of({task.reference, *noted}), before)
+    sources = sources_of({task.reference, *noted})
+    if edited(before, sources) is not None:  # this process may have imported what is no more
+        return _Answer(task.key, "edited", seconds)
     try:
         Store(Path(folder)).write(task, Stored(rows, seconds, sources))
     except OutputError as error:
