@@ -78,7 +78,7 @@ def _sides(verdict: Verdict, ruling: Ruling) -> list[str]:
     most, said = max(p.ratio for p in ruling.pairs), max(p.ratio for p in inside)
     loose = max(p.loose for p in ruling.pairs)
     room = SHARE + 2 * loose + (lhs.width + rhs.width) / max(abs(rhs.middle), 1e-300)
-    if most not in (float("inf"), float("-inf")) and said < most * (1 - room) - room and not verdict.attained:
+    if 0 < most < float("inf") and said < most * (1 - room) - room and not verdict.attained:
         return [f"not the worst pair: its ratio is {said:.9g}, another has {most:.9g}"]
     return []
 

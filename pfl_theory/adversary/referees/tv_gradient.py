@@ -54,10 +54,10 @@ def hypotheses(instance: Any, constants: tuple[str, ...]) -> tuple[bool | None, 
     inside = in_ball(instance)
     if inside is False:
         return False, refused("a point lies outside the ball")
-    if spread.own_curvatures(problem) and problem.n_users > 1:
-        return False, refused("f_i is no mean of one loss: users have curvatures of their own")
     if instance.points is None:
         return None, unsettled("no points")
+    if spread.own_curvatures(problem) and problem.n_users > 1:
+        return False, refused("f_i is no mean of one loss: users have curvatures of their own")
     return inside, None
 
 
