@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-COLUMNS = ("statement", "judged", "holds", "violated", "inconclusive", "not applicable", "refused", "worst ratio", "failures", "seconds")
+COLUMNS = ("claim", "version", "form", "judged", "compared", "holds", "viol.", "open", "n/a", "refused", "worst", "fail", "s")
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,19 @@ class Report:
         """One row a form of a statement."""
         return [
             {
-                "statement": " ".join(part for part in key if part),
+                "claim": key[0],
+                "version": key[1],
+                "form": key[2],
                 "judged": sum(t.outcomes.values()),
                 "compared": t.compared,
                 "holds": t.outcomes["HOLDS"],
-                "violated": t.outcomes["VIOLATED"],
-                "inconclusive": t.outcomes["INCONCLUSIVE"],
-                "not applicable": t.outcomes["NOT_APPLICABLE"],
+                "viol.": t.outcomes["VIOLATED"],
+                "open": t.outcomes["INCONCLUSIVE"],
+                "n/a": t.outcomes["NOT_APPLICABLE"],
                 "refused": t.outcomes["refused"],
-                "worst ratio": None if t.worst == float("-inf") else f"{t.worst:.6g}",
-                "failures": t.failures,
-                "seconds": round(t.seconds, 1),
+                "worst": None if t.worst == float("-inf") else f"{t.worst:.4g}",
+                "fail": t.failures,
+                "s": round(t.seconds, 1),
             }
             for key, t in self.tallies.items()
         ]

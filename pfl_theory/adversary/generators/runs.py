@@ -38,7 +38,8 @@ def draw(rng: np.random.Generator) -> Instance:
     n = len(users)
     L = problem.constants()["L"].max()
     alpha = _sizes.step(rng, L) if rng.random() < 0.8 else 0.0
-    alpha = alpha if not kept or alpha * L <= 1 else 0.7 / L
+    if kept and alpha * L > 1:
+        alpha = _sizes.pick(rng, (0.7, 0.7, 1 + 1e-6)) / L
     m = 1 if data is not None else int(_sizes.pick(rng, (n, n, *range(1, n + 1))))
     tau, rounds = int(rng.integers(1, 3)), int(rng.integers(1, 3))
     if data is not None:

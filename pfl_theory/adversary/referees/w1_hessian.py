@@ -32,6 +32,7 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     kappa = None if price is None else price.kappa
     laws = laws_of(problem.federation, labels=kappa is not None)
     m, _ = mean_square_w1(laws, costs(laws, real(problem.federation.scale), kappa))
-    right = constant(instance, "lip_hessian_z") ** 2 * m
-    loose = GRID if kappa is not None else 1e-8
+    right, loose = constant(instance, "lip_hessian_z") ** 2 * m, 1e-8
+    if kappa is not None:  # any price is valid here, and the package's is rounded within GRID
+        right, loose = right * (1 - real(GRID)), 2 * GRID
     return Ruling(applies, pairs=[Pair(spread.hessian_spread(problem, w), right, loose) for w in map(reals, instance.points)])
