@@ -9,6 +9,7 @@ from .real import Real, mp, real
 from .ruling import Pair, Ruling
 
 GUARD = "is beyond what floats can judge"  # the guard of sizes says so, and settles nothing
+UNSEEN = mp.mpf(10) ** -60  # below it a side that vanishes is rounding of the referee: numbers of size 1 at 50 digits
 SHARE = 1e-6  # how far below the worst ratio the pair may lie that the package calls the worst
 
 
@@ -84,13 +85,16 @@ def _sides(verdict: Verdict, ruling: Ruling) -> list[str]:
 
 
 def _in(value: Real, ends: Any, slack: Real, unsure: Real = 0) -> bool:
+    """Within the ends; what is 0 but for the referee's own 50 digits is 0."""
+    if 0 < value < UNSEEN and ends.lower <= 0:
+        return True
     room = slack * abs(value) + unsure
     return bool(real(ends.lower) - room <= value <= real(ends.upper) + room)
 
 
 def _in_right(pair: Pair, ends: Any, slack: Real) -> bool:
     room = slack * abs(pair.rhs)
-    if pair.loose:
+    if pair.loose and not 0 < pair.rhs < UNSEEN:
         return bool(real(ends.upper) + room >= pair.rhs and real(ends.lower) <= pair.rhs * (1 + real(pair.loose)))
     return _in(pair.rhs, ends, slack)
 

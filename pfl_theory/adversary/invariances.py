@@ -4,7 +4,8 @@
 - rows split (a row of weight p into two of p/2) and rows merged: every statement about laws, not those about batches
   without replacement, which count rows;
 - weights rescaled by a factor within what the package takes for 1: statements divide weights by their sums;
-- data and points shifted together: location families (quadratic, log-cosh, cosine), whose losses see w - z;
+- data and points shifted together, where no digit is lost: location families (quadratic, log-cosh, cosine), whose losses
+  see w - z;
 - another unit of w: curves (x, points, w_0 by 2^k, slopes with them, alpha and f'' as they are) at alpha L fixed, by
   which both sides of every statement scale alike;
 - labels renamed: 0 and 1 swapped with features turned about 0 (logistic), classes permuted with the rows of W (softmax).
@@ -132,6 +133,9 @@ def shifted(at: Any, rng: np.random.Generator) -> Any:
         return None
     size = 2.0 ** np.ceil(np.log2(np.abs(fed.x).max() + 1e-300))
     by = rng.choice([-1.0, 1.0], fed.n_features) * size
+    numbers = [fed.x * fed.scale, *(v for v in (at.points, at.w0) if v is not None)]
+    if not all(bool(((v + by) - by == v).all()) for v in numbers):
+        return None  # what would be lost in rounding is another instance
     moved = Federation(fed.x * fed.scale + by, fed.y, fed.weights, fed.offsets, 1.0, fed.law, fed.name)
     points = None if at.points is None else at.points + by
     w0 = None if at.w0 is None else at.w0 + by

@@ -146,6 +146,18 @@ def factor(size: int | None, m: int, *, replace: bool) -> Real:
     return real(m - size) / (size * (m - 1)) if m > 1 else ZERO
 
 
+def outcomes(problem: Any, sizes: Any) -> int:
+    """Triples of batches of all users."""
+    total = 0
+    for data in data_of(problem):
+        m, triples = len(data.weights), 1
+        for size in (sizes.batch_inner, sizes.batch_outer, sizes.batch_hessian):
+            if size is not None:
+                triples *= math.comb(m + size - 1, size) if sizes.replace else math.comb(m, size)
+        total += triples
+    return total
+
+
 def can_be_drawn(problem: Any, sizes: Any) -> bool | None:
     """Whether the data allow these batches; None where weights are equal within rounding only."""
     if sizes.replace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -65,6 +66,9 @@ def is_run(instance: Any) -> str:
 
 def exact_run(instance: Any) -> Run | None:
     """The run, or None where this referee cannot write it out."""
+    steps = steps_of(instance)
+    if math.comb(steps.n, steps.m) * steps.tau > MOST:
+        return None
     users = quadratic_users(instance)
     if users is not None:
         return moments(users, instance)

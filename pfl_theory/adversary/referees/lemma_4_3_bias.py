@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..mathematics import rows as on_rows
-from ..mathematics.batches import bias_and_error, can_be_drawn, data_of, factor
+from ..mathematics.batches import bias_and_error, can_be_drawn, data_of, factor, outcomes
 from ..mathematics.hypotheses import constant, convex, small_step, worst
 from ..real import Real, mp, real, reals
 from ..ruling import Pair, Ruling, refused, unsettled
 
 KINDS = ("batches", "batches_of_rows")
+MOST = 20_000  # triples of batches that are written out
 
 
 def rule(version: str, form: str, instance: Any) -> Ruling:
@@ -60,6 +61,8 @@ def hypotheses(version: str, form: str, instance: Any, names: tuple[str, ...]) -
         return False, refused(", ".join(text for text, answer in answers.items() if answer is False))
     if instance.points is None:
         return None, unsettled("no points")
+    if outcomes(problem, algorithm) * len(instance.points) > MOST:
+        return applies, Ruling(applies, "too many batches to write out")
     return applies, None
 
 
