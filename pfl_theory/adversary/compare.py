@@ -9,7 +9,7 @@ from .real import Real, mp, real
 from .ruling import Pair, Ruling
 
 GUARD = "is beyond what floats can judge"  # the guard of sizes says so, and settles nothing
-UNSEEN = mp.mpf(10) ** -60  # below it a side that vanishes is rounding of the referee: numbers of size 1 at 50 digits
+UNSEEN = mp.mpf(10) ** -45  # below it a side that vanishes is rounding of the referee: numbers of size 1 at 50 digits
 SHARE = 1e-6  # how far below the worst ratio the pair may lie that the package calls the worst
 
 

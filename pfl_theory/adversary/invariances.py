@@ -1,14 +1,14 @@
 """Changes of an instance that say the same thing in other words: the outcome must not change.
 
 - users permuted: every statement, for all are about sums over users;
-- rows split (a row of weight p into two of p/2) and rows merged: every statement about laws, not those about batches
-  without replacement, which count rows;
+- rows split (a row of weight p into two of p/2) and rows merged: every statement about laws, not those about
+  batches without replacement, which count rows;
 - weights rescaled by a factor within what the package takes for 1: statements divide weights by their sums;
-- data and points shifted together, where no digit is lost: location families (quadratic, log-cosh, cosine), whose losses
-  see w - z;
+- data and points shifted together, where no digit is lost: location families (quadratic, log-cosh, cosine), whose
+  losses see w - z;
 - another unit of w: curves (x, points, w_0 by 2^k, slopes with them, alpha and f'' as they are) at alpha L fixed, by
   which both sides of every statement scale alike;
-- labels renamed: 0 and 1 swapped with features turned about 0 (logistic), classes permuted with the rows of W (softmax).
+- labels renamed: 0 and 1 swapped, with features turned about 0 (logistic).
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def _difference(a: Any, b: Any) -> str:
 
 def _at_a_limit(verdict: Any) -> bool:
     """A hypothesis that fails by rounding: the reason names a number that is its limit to six digits."""
-    return " is 1 times" in verdict.reason or "it is 0.1." in verdict.reason or "it is 0.99." in verdict.reason or "outside the ball" in verdict.reason or "must stand still" in verdict.reason
+    return (
+        " is 1 times" in verdict.reason
+        or "it is 0.1." in verdict.reason
+        or "it is 0.99." in verdict.reason
+        or "outside the ball" in verdict.reason
+        or "must stand still" in verdict.reason
+    )
 
 
 def _rows(claim: Any, at: Any) -> bool:
@@ -73,7 +79,11 @@ def _law(claim: Any, at: Any) -> bool:
 
 
 def _location(claim: Any, at: Any) -> bool:
-    return _rows(claim, at) and (at.problem.loss.name in ("Quadratic", "Cosine") or getattr(at.problem.loss, "kind", "") == "location") and at.ball is None
+    return (
+        _rows(claim, at)
+        and (at.problem.loss.name in ("Quadratic", "Cosine") or getattr(at.problem.loss, "kind", "") == "location")
+        and at.ball is None
+    )
 
 
 def _binary(claim: Any, at: Any) -> bool:

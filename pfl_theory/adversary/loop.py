@@ -113,7 +113,14 @@ def _strike(report: Report, name: str, number: int) -> None:
 
 def judged(report: Report, claim: Any, at: Any, number: int, tally: Tally) -> Any:
     """The verdict, compared with the referee's ruling; None where there is none."""
-    ruling: Ruling = referees.referee_of(claim.name)(claim.version, claim.form, at)
+    try:
+        ruling: Ruling = referees.referee_of(claim.name)(claim.version, claim.form, at)
+    except Exception as error:  # the attack goes on, and says so
+        _fail(
+            report, claim.name, claim.version, claim.form, f"the referee broke, {type(error).__name__}: {error}", number
+        )
+        tally.failures += 1
+        return None
     try:
         verdict = claim.judge(at)
     except Exception as error:

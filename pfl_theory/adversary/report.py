@@ -6,7 +6,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-COLUMNS = ("claim", "version", "form", "judged", "compared", "holds", "viol.", "open", "n/a", "refused", "worst", "fail", "s")
+COLUMNS = (
+    "claim",
+    "version",
+    "form",
+    "judged",
+    "compared",
+    "holds",
+    "viol.",
+    "open",
+    "n/a",
+    "refused",
+    "worst",
+    "fail",
+    "s",
+)
 
 
 @dataclass(frozen=True)

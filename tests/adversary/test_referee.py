@@ -39,7 +39,10 @@ def test_lines_are_integrals_of_one_another(seed):
     alpha, e = real(rng.uniform(0, 1)) / line.L, mp.mpf(10) ** -12
     for w in reals(rng.uniform(-3, 8, 10)):
         assert abs((line.value(w + e) - line.value(w - e)) / (2 * e) - line.first(w)) < mp.mpf(10) ** -20
-        assert abs((line.meta_first(w + e, alpha) - line.meta_first(w - e, alpha)) / (2 * e) - line.meta_second(w, alpha)) < 1e-8
+        assert (
+            abs((line.meta_first(w + e, alpha) - line.meta_first(w - e, alpha)) / (2 * e) - line.meta_second(w, alpha))
+            < 1e-8
+        )
     grid = [real(w) for w in np.linspace(float(min(line.meta_cuts(alpha))), float(max(line.meta_cuts(alpha))), 800)]
     seen = max(abs(line.meta_second(w, alpha)) for w in grid)
     exact = line.meta_smoothness(alpha)
@@ -60,7 +63,7 @@ def test_infimum_of_a_double_well():
     grid = min(users[0].value(real(w)) for w in np.linspace(-4, 4, 4001))
     least = lines.infimum(users, real(0))
     assert users[0].value(real(0)) - least > 0.1
-    assert -mp.mpf(10) ** -40 < grid - least < 1e-5
+    assert -(mp.mpf(10) ** -40) < grid - least < 1e-5
 
 
 @pytest.mark.parametrize("name", ["Quadratic", "LeastSquares", "Logistic", "LogCosh", "Softmax", "Cosine"])
@@ -95,9 +98,7 @@ def test_transport_by_paths_is_transport_by_assignment(seed):
     p = [Fraction(1, m)] * m + [Fraction(0)] * m
     q = [Fraction(0)] * m + [Fraction(1, m)] * m
     cost = [[norm(reals(np.subtract(a, b))) for b in points] for a in points]
-    best = min(
-        mp.fsum(cost[i][m + s] for i, s in enumerate(order)) / m for order in itertools.permutations(range(m))
-    )
+    best = min(mp.fsum(cost[i][m + s] for i, s in enumerate(order)) / m for order in itertools.permutations(range(m)))
     assert close(distances.wasserstein(p, q, cost), best)
 
 

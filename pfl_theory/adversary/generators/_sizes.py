@@ -44,3 +44,9 @@ def beside(rng: np.random.Generator, places: NDArray) -> float:
     """One of these places, or the float beside it."""
     at = float(rng.choice(places))
     return float(rng.choice([at, np.nextafter(at, np.inf), np.nextafter(at, -np.inf)]))
+
+
+def on_grid(values: NDArray, unit: float) -> NDArray:
+    """Multiples of a power of two, about a thousandth of the unit: sums of a few of them round nothing."""
+    step = 2.0 ** (np.floor(np.log2(unit)) - 10)
+    return np.asarray(np.round(values / step) * step)

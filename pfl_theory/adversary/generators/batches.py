@@ -25,7 +25,11 @@ def noise(rng: np.random.Generator, size: float, unit: float, *, flat: bool = Fa
         p, c = np.full(m, 1.0 / m), rng.normal(size=m)
         c = c - c.mean()
         c[-1] = -c[:-1].sum()  # mean exactly 0 for two, within rounding for three
-    shape = Flat() if flat or rng.random() < 0.6 else Sine(float(rng.normal()) * unit, unit * float(10.0 ** rng.uniform(-3, 0)))
+    shape = (
+        Flat()
+        if flat or rng.random() < 0.6
+        else Sine(float(rng.normal()) * unit, unit * float(10.0 ** rng.uniform(-3, 0)))
+    )
     return FiniteNoise((c * size)[:, None], [shape], p)
 
 
@@ -44,5 +48,11 @@ def draw(rng: np.random.Generator) -> Instance:
     ball = base.ball if rng.random() < 0.3 else None
     points = base.points[:2]  # type: ignore[index]
     return dataclasses.replace(
-        base, problem=problem, alpha=alpha, points=points, ball=ball, algorithm=_batches.algorithm(rng, alpha, m), name="curves with data"
+        base,
+        problem=problem,
+        alpha=alpha,
+        points=points,
+        ball=ball,
+        algorithm=_batches.algorithm(rng, alpha, m),
+        name="curves with data",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def draw(rng: np.random.Generator) -> Instance:
     p = fed.weights[:m] / fed.weights[:m].sum()
     y = None if fed.y is None else [fed.y[:m]]
     few = Federation.from_arrays([fed.x[:m]], y, sample_weight=[p])
-    loss = base.problem.loss
+    loss: Any = base.problem.loss
     if getattr(loss, "A", None) is not None and len(loss.A) > 1:
         loss = type(loss)(loss.A[0])
     ball = base.ball if rng.random() < 0.2 else None

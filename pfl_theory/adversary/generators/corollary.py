@@ -41,6 +41,4 @@ def draw(rng: np.random.Generator) -> Instance:
         epsilon = limit * float(rng.choice([0.999999, 1.000001, 0.3, 0.05]))
         rounds = 1
         algorithm = FedAvg(beta=float(rng.choice([0.1, 1.0, 1.000001])) / L, local_steps=1, participation=m)
-    return Instance(
-        problem, 0.0, None, "one curvature", algorithm, rounds=rounds, w0=np.array([w0]), epsilon=epsilon
-    )
+    return Instance(problem, 0.0, None, "one curvature", algorithm, rounds=rounds, w0=np.array([w0]), epsilon=epsilon)

@@ -1,4 +1,4 @@
-"""Piecewise users of one variable: nodes in a row, zigzags, plateaus, spikes, straight lines; any unit of w and of f."""
+"""Piecewise users of one variable: zigzags, plateaus, spikes, straight lines, twins; any unit of w and of f."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def family(rng: np.random.Generator, n: int) -> tuple[Piecewise, float]:
     """n users in one unit of w and of f'', and the unit of w."""
     unit, bend, k = _sizes.scale(rng), _sizes.scale(rng), int(rng.integers(3, 7))
     shared = np.cumsum(rng.uniform(0.2, 2, k)) - rng.uniform(0, k)
-    curves = []
+    curves: list[Curve] = []
     for i in range(n):
         x = shared if rng.random() < 0.6 else np.cumsum(rng.uniform(0.05, 2, k)) - rng.uniform(0, k)
         if i and rng.random() < 0.15:

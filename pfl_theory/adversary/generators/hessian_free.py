@@ -13,7 +13,9 @@ from . import _sizes, curves, rows
 
 def draw(rng: np.random.Generator) -> Instance:
     """delta ||v|| from far below the unit of w to far above it; now and then another variant."""
-    base = curves.draw(rng) if rng.random() < 0.55 else rows.draw(rng, names=("Cosine", "Logistic", "Logistic", "Softmax"))
+    base = (
+        curves.draw(rng) if rng.random() < 0.55 else rows.draw(rng, names=("Cosine", "Logistic", "Logistic", "Softmax"))
+    )
     base = dataclasses.replace(base, ball=None if rng.random() < 0.8 else base.ball)
     problem = base.problem
     v = problem.gradient(problem.adapted(base.points[0], base.alpha))  # type: ignore[index]

@@ -24,4 +24,6 @@ def draw(rng: np.random.Generator) -> Instance:
         a[1] = -a[0]
     data = QuadraticData(a)
     problem = Problem.from_functions(**data.functions())
-    return WithHessians(problem, 1.0, np.zeros((1, d)), "Hessians datum by datum", _batches.algorithm(rng, 1.0, m), data=data)
+    return WithHessians(
+        problem, 1.0, np.zeros((1, d)), "Hessians datum by datum", _batches.algorithm(rng, 1.0, m), data=data
+    )

@@ -37,7 +37,9 @@ def draw(rng: np.random.Generator) -> Instance:
     beta = float(rng.choice([0.02, 0.1, 0.3, 0.9, 0.985, 1.02])) / tau / (max(float(found[0].max()), 1e-6 * L) or 1.0)
     size = [None if rng.random() < 0.3 else int(rng.integers(1, rows + 1 + int(replace))) for _ in range(3)]
     if alpha == 0 and rng.random() < 0.7:
-        algorithm: PerFedAvg | FedAvg = FedAvg(beta=beta, local_steps=tau, participation=m, batch=size[0], replace=replace)
+        algorithm: PerFedAvg | FedAvg = FedAvg(
+            beta=beta, local_steps=tau, participation=m, batch=size[0], replace=replace
+        )
     else:
         kind = _sizes.pick(rng, ("exact",) * 6 + ("hessian-free", "first-order"))
         algorithm = PerFedAvg(alpha, beta, tau, m, size[0], size[1], size[2], kind, None, replace)

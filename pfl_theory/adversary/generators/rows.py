@@ -6,23 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from ... import losses
 from ...federations.federation import Federation
 from ...judging.instance import Instance
+from ...losses.cosine import Cosine
+from ...losses.least_squares import LeastSquares
+from ...losses.log_cosh import LogCosh
+from ...losses.logistic import Logistic
+from ...losses.quadratic import Quadratic
+from ...losses.softmax import Softmax
 from ...problems.problem import Problem
 from . import _sizes
 
 LOSSES: dict[str, Any] = {
-    "Quadratic": lambda rng, d, n: losses.Quadratic(_matrices(rng, d, n)),
-    "LeastSquares": lambda rng, d, n: losses.LeastSquares(),
-    "Logistic": lambda rng, d, n: losses.Logistic(
+    "Quadratic": lambda rng, d, n: Quadratic(_matrices(rng, d, n)),
+    "LeastSquares": lambda rng, d, n: LeastSquares(),
+    "Logistic": lambda rng, d, n: Logistic(
         l2=_sizes.pick(rng, (0.0, 0.0, 0.3)), nonconvex=_sizes.pick(rng, (0.0, 0.0, 0.4))
     ),
-    "LogCosh": lambda rng, d, n: losses.LogCosh(
+    "LogCosh": lambda rng, d, n: LogCosh(
         kind=_sizes.pick(rng, ("location", "location", "regression")), c=_sizes.mild_scale(rng)
     ),
-    "Softmax": lambda rng, d, n: losses.Softmax(int(rng.integers(2, 4)), l2=_sizes.pick(rng, (0.0, 0.0, 0.1))),
-    "Cosine": lambda rng, d, n: losses.Cosine(_sizes.mild_scale(rng)),
+    "Softmax": lambda rng, d, n: Softmax(int(rng.integers(2, 4)), l2=_sizes.pick(rng, (0.0, 0.0, 0.1))),
+    "Cosine": lambda rng, d, n: Cosine(_sizes.mild_scale(rng)),
 }
 
 
@@ -39,6 +44,8 @@ def federation(rng: np.random.Generator, loss: Any, n: int, d: int, unit: float)
     """Users on common points, in part; twins, equal users, rows an ulp apart."""
     k = int(rng.integers(1, 5))
     points = rng.normal(size=(k, d)) * unit
+    if rng.random() < 0.3:
+        points = _sizes.on_grid(points, unit)
     if k > 1 and rng.random() < 0.2:
         points[1] = np.nextafter(points[0], np.inf)
     if k > 1 and rng.random() < 0.2:
@@ -49,11 +56,13 @@ def federation(rng: np.random.Generator, loss: Any, n: int, d: int, unit: float)
     labelled = classes is not None or getattr(loss, "kind", "") == "regression" or loss.name == "LeastSquares"
     labels = rng.integers(0, classes, k).astype(float) if classes else rng.normal(size=k)
     alike = rng.random() < 0.1
-    x, y, p = [], [], []
+    x: list[Any] = []
+    y: list[Any] = []
+    p: list[Any] = []
     for i in range(n):
         if i and alike:
-            own, share = x[-1], p[-1]
-            x.append(own), y.append(y[-1]), p.append(share)
+            for kept in (x, y, p):
+                kept.append(kept[-1])
             continue
         rows = rng.choice(k, int(rng.integers(1, k + 2)), replace=True)
         x.append(points[rows])
@@ -74,6 +83,8 @@ def draw(rng: np.random.Generator, *, names: tuple[str, ...] = tuple(LOSSES), sm
     problem = Problem(loss, federation(rng, loss, n, d, unit))
     reach = unit if name in ("Quadratic", "Cosine") or getattr(loss, "kind", "") == "location" else 1 / unit
     points = rng.normal(size=(int(rng.integers(2, 4)), problem.dim)) * reach
+    if rng.random() < 0.5:
+        points = _sizes.on_grid(points, reach)
     if rng.random() < 0.15:
         points[1] = np.nextafter(points[0], np.inf)
     if rng.random() < 0.1:

@@ -1,4 +1,4 @@
-"""Short runs of curves, with data and without; every variant; n = 1, r n = 1, tau = K = 1; steps at and beside limits."""
+"""Short runs of curves, with data and without; every variant; n = 1, r n = 1, tau = K = 1; steps beside limits."""
 
 from __future__ import annotations
 
@@ -55,11 +55,21 @@ def draw(rng: np.random.Generator) -> Instance:
     beta = float(rng.choice(SHARES[: 4 if kept else 8])) / tau / (L_F or 1.0)
     beta = min(max(beta, 1e-30), 1e30)
     if kind == "fedavg":
-        algorithm: PerFedAvg | FedAvg = FedAvg(beta=beta, local_steps=tau, participation=m, batch=size[1], replace=replace)
+        algorithm: PerFedAvg | FedAvg = FedAvg(
+            beta=beta, local_steps=tau, participation=m, batch=size[1], replace=replace
+        )
     else:
         delta = unit / steep * float(10.0 ** rng.uniform(-2, 0)) if kind == "hessian-free" else None
         algorithm = PerFedAvg(alpha, beta, tau, m, size[0], size[1], size[2], kind, delta, replace)
     w0 = None if rng.random() < 0.1 else np.array([float(base.points[0, 0])])  # type: ignore[index]
     return dataclasses.replace(
-        base, problem=problem, alpha=alpha, points=None, ball=None, algorithm=algorithm, rounds=rounds, w0=w0, name=f"run of curves, {kind}"
+        base,
+        problem=problem,
+        alpha=alpha,
+        points=None,
+        ball=None,
+        algorithm=algorithm,
+        rounds=rounds,
+        w0=w0,
+        name=f"run of curves, {kind}",
     )

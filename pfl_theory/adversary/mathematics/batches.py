@@ -40,10 +40,17 @@ def shape_slope(shape: Any, w: Real) -> tuple[Real, Real]:
 
 def _noisy(line: Line, coefficients: list[Real], shapes: Any) -> Datum:
     def first(w: list[Real]) -> list[Real]:
-        return [line.first(w[0]) + mp.fsum(c * shape_slope(s, w[0])[0] for c, s in zip(coefficients, shapes, strict=True))]
+        return [
+            line.first(w[0]) + mp.fsum(c * shape_slope(s, w[0])[0] for c, s in zip(coefficients, shapes, strict=True))
+        ]
 
     def second(w: list[Real]) -> list[list[Real]]:
-        return [[line.second(w[0]) + mp.fsum(c * shape_slope(s, w[0])[1] for c, s in zip(coefficients, shapes, strict=True))]]
+        return [
+            [
+                line.second(w[0])
+                + mp.fsum(c * shape_slope(s, w[0])[1] for c, s in zip(coefficients, shapes, strict=True))
+            ]
+        ]
 
     return Datum(first, second)
 
@@ -110,7 +117,8 @@ def _share(parts: list[Any], shares: list[tuple[int, Real]]) -> Any:
 def bias_and_error(data: Data, w: list[Real], alpha: Real, sizes: Any) -> tuple[Real, Real]:
     """||E G~ - grad F|| and E||G~ - grad F||^2: sums over every triple of batches."""
     inner, outer, hessian = (
-        batches(size, data.weights, replace=sizes.replace) for size in (sizes.batch_inner, sizes.batch_outer, sizes.batch_hessian)
+        batches(size, data.weights, replace=sizes.replace)
+        for size in (sizes.batch_inner, sizes.batch_outer, sizes.batch_hessian)
     )
     at_w = [z.first(w) for z in data.every]
     bends = [z.second(w) for z in data.every]

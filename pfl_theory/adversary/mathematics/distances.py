@@ -155,6 +155,6 @@ def _circumcentre(points: list[list[Real]]) -> list[Real] | None:
     gram = mp.matrix([[mp.fdot(a, b) for b in rest] for a in rest])
     try:
         share = mp.lu_solve(gram, mp.matrix([mp.fdot(a, a) / 2 for a in rest]))
-    except ZeroDivisionError:
+    except (ZeroDivisionError, TypeError):  # the second where mpmath finds no pivot
         return None
     return [b + mp.fsum(share[k] * rest[k][i] for k in range(len(rest))) for i, b in enumerate(base)]

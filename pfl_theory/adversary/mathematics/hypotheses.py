@@ -30,15 +30,16 @@ def worst(*answers: bool | None) -> bool | None:
     return False if False in answers else None if None in answers else True
 
 
-def constant(instance: Any, name: str) -> Real | None:
+def constant(instance: Any, name: str) -> Any:
     """The largest over users of a constant that a right side may use; None where there is none.
 
-    Curves: by the definition. Rows: by formula where there is one, else as the package states it (whether it bounds what
-    it should is seen at the points). Functions: as given.
+    Curves: by the definition. Rows: by formula where there is one, else as the package states it (whether it bounds
+    what it should is seen at the points). Functions: as given.
     """
     found = remembered(instance, "constants of the referee", lambda: _constants(instance))
     if name in found:
-        return None if found[name] is None else max(found[name])
+        values: Any = found[name]
+        return None if values is None else max(values)
     stated = instance.constants.get(name)
     return None if stated is None or not stated.usable else max(reals(stated.values))
 
@@ -135,14 +136,4 @@ def adapted_points(instance: Any, w: list[Real]) -> list[list[Real]] | None:
     return None
 
 
-__all__ = [
-    "adapted_points",
-    "at_most",
-    "constant",
-    "convex",
-    "in_ball",
-    "noise_spread",
-    "small_step",
-    "times",
-    "worst",
-]
+__all__ = ["adapted_points", "at_most", "constant", "convex", "in_ball", "noise_spread", "small_step", "times", "worst"]

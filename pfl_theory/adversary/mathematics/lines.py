@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,9 +83,7 @@ class Line:
     def B(self) -> Real:  # noqa: N802 - the paper's symbol
         """sup |f'|: at nodes and where f'' crosses 0."""
         zeros = [
-            self.x[k] - self.h[k] / s
-            for k, s in enumerate(self.slopes)
-            if s != 0 and self.h[k] * self.h[k + 1] < 0
+            self.x[k] - self.h[k] / s for k, s in enumerate(self.slopes) if s != 0 and self.h[k] * self.h[k + 1] < 0
         ]
         return max(abs(self.first(w)) for w in [*self.x, *zeros])
 
@@ -181,12 +180,12 @@ def infimum(lines: Sequence[Line], alpha: Real) -> Real:
         return average([line.meta_second(w, alpha) for line in lines])
 
     best = min(value(w) for w in cuts)
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         middle, half = (low + high) / 2, (high - low) / 2
         turns = roots(through([bend(middle + half * real(p)) for p in PLACES]))
         grid = [low, *(middle + half * t for t in turns), high]
         best = min([best, *(value(w) for w in grid)])
-        for a, b in zip(grid, grid[1:], strict=False):
+        for a, b in itertools.pairwise(grid):
             if slope(a) < 0 < slope(b):
                 for _ in range(120):
                     c = (a + b) / 2

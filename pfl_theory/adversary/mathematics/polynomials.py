@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from fractions import Fraction
 
 from ..real import ONE, ZERO, Real, mp, real
 
-PLACES = tuple(Fraction(k, 3) for k in (-2, -1, 0, 1, 2))  # inside (-1, 1): values at the ends may belong to a neighbour
+PLACES = tuple(
+    Fraction(k, 3) for k in (-2, -1, 0, 1, 2)
+)  # inside (-1, 1): values at the ends may belong to a neighbour
 
 
 @functools.lru_cache(maxsize=1)
@@ -57,7 +60,7 @@ def roots(coefficients: list[Real]) -> list[Real]:
     slope = [k * c for k, c in enumerate(kept)][1:]
     cuts = [-ONE, *roots(slope), ONE]
     found = []
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         a, b = evaluate(kept, low), evaluate(kept, high)
         if (a > 0) == (b > 0) or a == 0 or b == 0:
             continue
@@ -83,7 +86,7 @@ def largest(function: Callable[[Real], Real], cuts: list[Real]) -> Real:
     True
     """
     pieces = []
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         if high > low:
             half, middle = (high - low) / 2, (low + high) / 2
             c = through([function(middle + half * real(p)) for p in PLACES])

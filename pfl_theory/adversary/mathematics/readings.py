@@ -14,7 +14,7 @@ from .runs import Run, is_run, participation, steps_of
 class Reading(NamedTuple):
     """Of the sharp lemmas, or of Lemmas 4.2 to 4.4 as transcribed."""
 
-    L_F: Real  # noqa: N815 - the paper's symbol
+    L_F: Real
     gamma2: Real
     v2: Real
     b2: Real
@@ -74,11 +74,19 @@ def assumption_terms(instance: Any, found: Reading) -> Terms:
     w0 = ZERO if instance.w0 is None else real(instance.w0[0])
     delta = average([line.meta_value(w0, alpha) for line in lines]) - infimum(lines, alpha)
     return Terms(
-        beta * found.L_F, tau, m, participation(n, m), max(delta, ZERO) / (beta * tau * K), found.gamma2, found.v2, found.b2, n
+        beta * found.L_F,
+        tau,
+        m,
+        participation(n, m),
+        max(delta, ZERO) / (beta * tau * K),
+        found.gamma2,
+        found.v2,
+        found.b2,
+        n,
     )
 
 
-def run_terms(instance: Any, run: Run, L_F: Real) -> Terms:  # noqa: N803 - the paper's symbol
+def run_terms(instance: Any, run: Run, L_F: Real) -> Terms:
     """The run's own numbers, Phi in trajectory form."""
     beta, tau, n, m, K = steps_of(instance)
     phi = (run.first - run.last) / (beta * tau * K)
@@ -100,7 +108,9 @@ def bias_term(instance: Any) -> Real:
     return (real(instance.alpha) * constant(instance, "L") * constant(instance, "sigma_G")) ** 2 * shares(instance)[0]
 
 
-def on_assumptions(instance: Any, reading: Any, *, limit: Real, exact: bool, full: bool = False) -> tuple[bool | None, str]:
+def on_assumptions(
+    instance: Any, reading: Any, *, limit: Real, exact: bool, full: bool = False
+) -> tuple[bool | None, str]:
     """Hypotheses of the statements with constants of the assumptions: run, curves, alpha <= 1/L, beta tau L_F <= limit,
     every f_i bounded below; the exact direction and full participation where they are asked for.
     """
@@ -122,5 +132,3 @@ def on_assumptions(instance: Any, reading: Any, *, limit: Real, exact: bool, ful
         "bounded below": worst(*(bounded_below(line) for line in lines_of(instance.problem))),
     }
     return worst(*answers.values()), ", ".join(text for text, answer in answers.items() if answer is False)
-
-

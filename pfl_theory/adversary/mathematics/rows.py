@@ -13,7 +13,7 @@ class Row(NamedTuple):
     """One datum: features, label (None without labels) and probability within its user."""
 
     x: list[Real]
-    y: Real | None
+    y: Any  # a number, or None without labels
     weight: Real
 
 
@@ -175,14 +175,16 @@ def user_functions(problem: Any) -> list[User]:
     return [User(problem.loss, i, rows) for i, rows in enumerate(users_of(problem))]
 
 
-# -- constants ----------------------------------------------------------------------------------------------------------
+# -- constants ---------------------------------------------------------------------------------------------------------
 
 
 def second_moment(rows: list[Row], power: int = 0) -> Matrix:
     """E ||x||^power x x^T."""
     shares = [row.weight * norm(row.x) ** power for row in rows]
     d = len(rows[0].x)
-    return [[mp.fsum(s * r.x[i] * r.x[j] for s, r in zip(shares, rows, strict=True)) for j in range(d)] for i in range(d)]
+    return [
+        [mp.fsum(s * r.x[i] * r.x[j] for s, r in zip(shares, rows, strict=True)) for j in range(d)] for i in range(d)
+    ]
 
 
 def moment(rows: list[Row], power: int) -> Real:
@@ -213,7 +215,14 @@ def _quadratic(loss, users, dim, radius, centre) -> Found:  # type: ignore[no-un
     a = [matrix_of(loss, i, dim) for i in range(len(users))]
     size = [operator_norm(m) for m in a]
     none = [ZERO] * len(users)
-    found: Found = {"L": size, "rho": none, "sigma_H": none, "L_datum": size, "lip_gradient_z": size, "lip_hessian_z": none}
+    found: Found = {
+        "L": size,
+        "rho": none,
+        "sigma_H": none,
+        "L_datum": size,
+        "lip_gradient_z": size,
+        "lip_hessian_z": none,
+    }
     middle = [mean([r.x for r in rows], [r.weight for r in rows]) for rows in users]
     found["sigma_G"] = [
         mp.sqrt(mp.fsum(r.weight * norm(times(a[i], minus(r.x, middle[i]))) ** 2 for r in rows))
@@ -327,9 +336,7 @@ def _softmax_constants(loss, users, dim, radius, centre) -> Found:  # type: igno
         "sigma_H": [mp.sqrt(moment(rows, 4)) / 2 for rows in users],
         "B_datum": [mp.sqrt(2) * farthest(rows) for rows in users],
         "L_datum": [farthest(rows) ** 2 / 2 + l2 for rows in users],
-        "lip_hessian_z": None
-        if radius is None
-        else [far + cubic * (radius + norm(centre)) * far**2] * len(users),
+        "lip_hessian_z": None if radius is None else [far + cubic * (radius + norm(centre)) * far**2] * len(users),
     }
     if all(classes ** len(rows) <= 243 for rows in users):
         found["B"] = [_largest_map(rows, classes) for rows in users]

@@ -75,7 +75,7 @@ def exact_run(instance: Any) -> Run | None:
     return written_out(instance) if instance.problem.kind == "curves" else None
 
 
-# -- every batch --------------------------------------------------------------------------------------------------------
+# -- every batch ---------------------------------------------------------------------------------------------------
 
 Law = list[tuple[Real, list[Real]]]  # probability, and the mean coefficients of the noise of a batch
 
@@ -185,7 +185,7 @@ def written_out(instance: Any) -> Run | None:
     return Run(x2 / K, m2 / (K * tau), value(start), last, gamma2 / K, max(spread_at) / K, average(variance), b2)
 
 
-# -- quadratic users ----------------------------------------------------------------------------------------------------
+# -- quadratic users -----------------------------------------------------------------------------------------------
 
 
 class Quadratics(NamedTuple):
@@ -319,9 +319,10 @@ def moments(users: Quadratics, instance: Any) -> Run:
                     spread[t] += square(b - L, P, q, S, b * c - l) / (n * len(subsets))
                 continue
             T += _transition(P, q, S, size) / len(subsets)
-    value = sum(
-        (_value(b, c, size) for b, c in zip(bend[1:], column[1:], strict=True)), _value(bend[0], column[0], size)
-    ) / n
+    value = (
+        sum((_value(b, c, size) for b, c in zip(bend[1:], column[1:], strict=True)), _value(bend[0], column[0], size))
+        / n
+    )
     z = mp.matrix(size, 1)
     z[0] = ONE
     for j in range(d):
@@ -378,5 +379,3 @@ def _geometric(T: Any, K: int) -> tuple[Any, Any]:
             total = total + power
             power = power * T
     return power, total
-
-

@@ -32,7 +32,10 @@ def laws(problem: Any) -> Laws:
 def single(problem: Any, found: Laws) -> list[on_rows.Row]:
     """One datum a common point."""
     scale = problem.federation.scale
-    return [on_rows.Row([mp.mpf(scale) * v for v in reals(x)], None if y is None else reals([y])[0], mp.mpf(1)) for x, y in found.points]
+    return [
+        on_rows.Row([mp.mpf(scale) * v for v in reals(x)], None if y is None else reals([y])[0], mp.mpf(1))
+        for x, y in found.points
+    ]
 
 
 def own_curvatures(problem: Any) -> bool:

@@ -58,7 +58,7 @@ def _ceil_root(square: Fraction) -> int:
     return t if t * t >= square else t + 1
 
 
-# -- rounds of instance I -----------------------------------------------------------------------------------------------
+# -- rounds of instance I ------------------------------------------------------------------------------------------
 
 
 def _rounds(form: str, instance: Any) -> Ruling:
@@ -132,7 +132,7 @@ def _least(e: Real, A: Real, P: Real) -> Real:
             return g * A + (1 - g) * P * sigma
 
         middle = mp.log(A / (4 * P * K)) / 2
-        low, high = middle - 3, min(middle + 3, -mp.mpf(10) ** -9)
+        low, high = middle - 3, min(middle + 3, -(mp.mpf(10) ** -9))
         for _ in range(70):
             c, d = low + (high - low) * 0.382, low + (high - low) * 0.618
             low, high = (low, d) if value(c) < value(d) else (c, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from ..mathematics import rows as on_rows
@@ -86,7 +87,7 @@ def _left(instance: Any) -> Real | None:
     if instance.points is None or len(instance.points) < 2:
         return None
     points = [reals(w) for w in instance.points]
-    steps = [norm(minus(b, a)) for a, b in zip(points, points[1:], strict=False)]
+    steps = [norm(minus(b, a)) for a, b in itertools.pairwise(points)]
     if not all(steps):
         return None
     best = mp.mpf(0)

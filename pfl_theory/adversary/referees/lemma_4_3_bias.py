@@ -1,4 +1,4 @@
-"""The bias of the stochastic meta-gradient, every batch written out, against 2 alpha L sigma_G / sqrt(D) and sharper."""
+"""The bias of the stochastic meta-gradient, every batch written out, against 2 alpha L sigma_G / sqrt(D), and sharp."""
 
 from __future__ import annotations
 

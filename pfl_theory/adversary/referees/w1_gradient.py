@@ -52,7 +52,7 @@ def _price(problem: Any, ball: Any) -> Price | None:
     """The best price; None where L_Z does not exist."""
     loss, kind = problem.loss, on_rows.name_of(problem.loss)
     if not on_rows.reads_labels(loss):
-        return Price(max(on_rows.constants(problem, None)["lip_gradient_z"]), None)  # type: ignore[type-var]
+        return Price(max(on_rows.constants(problem, None)["lip_gradient_z"]), None)  # type: ignore[arg-type]
     far = max(on_rows.farthest(rows) for rows in on_rows.users_of(problem))
     if kind == "Logistic" and problem.dim == 1 and not loss.l2 and not loss.nonconvex:
         return Price(_one_feature(), far / _one_feature())
@@ -90,5 +90,3 @@ def _logistic(s: Real) -> Real:
         best = max((at(low + k * step), k) for k in range(17))[1]
         low, high = low + max(best - 1, 0) * step, low + min(best + 1, 16) * step
     return max(at(low), at(high), at(s), at(mp.mpf(0)))
-
-

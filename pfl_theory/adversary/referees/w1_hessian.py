@@ -35,4 +35,6 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     right, loose = constant(instance, "lip_hessian_z") ** 2 * m, 1e-8
     if kappa is not None:  # any price is valid here, and the package's is rounded within GRID
         right, loose = right * (1 - real(GRID)), 2 * GRID
-    return Ruling(applies, pairs=[Pair(spread.hessian_spread(problem, w), right, loose) for w in map(reals, instance.points)])
+    return Ruling(
+        applies, pairs=[Pair(spread.hessian_spread(problem, w), right, loose) for w in map(reals, instance.points)]
+    )

@@ -12,9 +12,22 @@ def with_replacement(size, m, *, replace):
 
 
 MUTANTS = (
-    Mutant("with replacement always", "hessian-batch-norm", "sharp", "", None, (("claims.hessian_batch_norm.batch_factor", with_replacement),)),
+    Mutant(
+        "with replacement always",
+        "hessian-batch-norm",
+        "sharp",
+        "",
+        None,
+        (("claims.hessian_batch_norm.batch_factor", with_replacement),),
+    ),
     Mutant("operator norm for a fixed vector", "hessian-batch-norm", "sharp", "", sides(claim._sides(fixed=False))),
-    Mutant("a fixed vector for the operator norm", "hessian-batch-norm", "paper", "operator-norm", sides(claim._sides(fixed=True))),
+    Mutant(
+        "a fixed vector for the operator norm",
+        "hessian-batch-norm",
+        "paper",
+        "operator-norm",
+        sides(claim._sides(fixed=True)),
+    ),
     Mutant("right side halved", "hessian-batch-norm", "sharp", "", right_times(0.5)),
     Mutant("variant not looked at", "hessian-batch-norm", "sharp", "", without("batches of exact")),
 )
