@@ -28,7 +28,7 @@ def new(report):
 
 
 def test_smoke():
-    report = attack(["all"], 30.0, seed=5, most=3)
+    report = attack(["all"], 30.0, seed=5, most=2)
     assert set(report.tallies) == {(c.name, c.version, c.form) for c in claims.all_claims()}
     assert new(report) == []
 
