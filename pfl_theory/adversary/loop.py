@@ -136,7 +136,7 @@ def judged(report: Report, claim: Any, at: Any, number: int, tally: Tally) -> An
         finite = [pair.ratio for pair in ruling.pairs if pair.ratio not in (float("inf"), float("-inf"))]
         tally.worst = max([tally.worst, *finite])
     for what in disagreements(verdict, ruling):
-        _fail(report, claim.name, claim.version, claim.form, what, number)
+        _fail(report, claim.name, claim.version, claim.form, f"{what} on {at.name}", number)
         tally.failures += 1
     return verdict
 

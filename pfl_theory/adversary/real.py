@@ -25,7 +25,7 @@ def real(value: Any) -> Real:
 
     Examples
     --------
-    >>> real(0.5) + real(1) / 3 == mp.mpf(5) / 6
+    >>> real(0.1) * 2**55 == 3602879701896397
     True
     """
     numerator = getattr(value, "numerator", None)

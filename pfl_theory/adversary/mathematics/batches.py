@@ -170,9 +170,12 @@ def can_be_drawn(problem: Any, sizes: Any) -> bool | None:
     """Whether the data allow these batches; None where weights are equal within rounding only."""
     if sizes.replace:
         return True
-    largest = max((s for s in (sizes.batch_inner, sizes.batch_outer, sizes.batch_hessian) if s is not None), default=0)
+    names = ("batch_inner", "batch_outer", "batch_hessian", "batch")
+    largest = max((s for s in (getattr(sizes, name, None) for name in names) if s is not None), default=0)
     if largest == 0:
         return True
+    if problem.kind == "curves" and problem.family.noise is None:
+        return True  # no data, no batches: the expectation itself
     weights = [data.weights for data in data_of(problem)]
     if largest > min(map(len, weights)):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..real import ZERO, Real, average, mp, real
+from .batches import can_be_drawn
 from .hypotheses import at_most, constant, small_step, worst
 from .lines import bounded_below, gamma, infimum, lines_of
 from .master import Terms
@@ -129,6 +130,7 @@ def on_assumptions(
     answers = {
         "alpha <= 1/L": small_step(instance),
         "beta tau L_F": at_most(steps.beta * steps.tau * reading(instance).L_F, limit),
+        "batches that the data allow": can_be_drawn(instance.problem, algorithm),
         "bounded below": worst(*(bounded_below(line) for line in lines_of(instance.problem))),
     }
     return worst(*answers.values()), ", ".join(text for text, answer in answers.items() if answer is False)

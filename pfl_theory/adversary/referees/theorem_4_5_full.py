@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..mathematics import master, readings
+from ..mathematics.batches import can_be_drawn
 from ..mathematics.hypotheses import at_most
 from ..mathematics.runs import exact_run, is_run, steps_of
 from ..real import ZERO, real
@@ -46,6 +47,8 @@ def _step_by_step(instance: Any) -> Ruling:
         return refused("the smoothness of F is not known")
     if instance.problem.kind == "rows" and _unbounded_bias(instance):
         return refused("the direction has a bias without bound")
+    if can_be_drawn(instance.problem, instance.algorithm) is False:
+        return refused("batches that the data do not allow")
     applies = at_most(steps.beta * steps.tau * L_F, real(1))
     if applies is False:
         return refused("beta tau L_F > 1")
