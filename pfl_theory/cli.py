@@ -1,4 +1,4 @@
-"""Command line: ``pfl-theory list | judge | pages | distances | datasets | doctor``.
+"""Command line: ``pfl-theory list | judge | attack | pages | distances | datasets | doctor``.
 
 Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line,
 no traceback).
@@ -105,6 +105,44 @@ def judge(
             typer.echo(f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {verdict.ratio:.9g}")
     if expect and verdict.outcome != expect:
         typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def attack(
+    name: str = typer.Argument(help="A claim's name, such as lemma-4.2, or all"),
+    seconds: float = typer.Option(60.0, help="When to stop; the sequence of instances depends on the seed alone"),
+    seed: int = typer.Option(0, help="Seed of the instances"),
+    number: int | None = typer.Option(None, help="Only the instance of this number, as a failure names it"),
+    save: str = typer.Option("", help="With --number: write the instance to this JSON file"),
+    as_json: bool = JSON,
+) -> None:
+    """Try every statement as a hostile referee: strange instances, judged again in 50 digits. Exit 1 on failures."""
+    from . import adversary
+
+    alone = number is not None
+    if number is not None and number < 0:
+        raise InputError(f"--number {number}: numbers of instances start at 0")
+    names = adversary.claims_of([name])
+    if (alone or save) and len(names) != 1:
+        raise InputError("--number: the instance of one statement; name it")
+    if save and not alone:
+        raise InputError("--save: which instance? give --number")
+    if save:
+        typer.echo(f"written: {adversary.instance(names[0], seed, number or 0).save(save)}")
+    report = adversary.attack(names, seconds, seed, most=1 if alone else None, first=number or 0)
+    if as_json:
+        typer.echo(json.dumps({"rows": report.rows(), "failures": [vars(f) for f in report.failures]}, indent=1))
+    else:
+        _print(report.rows(), False, adversary.COLUMNS)
+        for (_, _), alike in report.distinct().items():
+            more = f" (and {len(alike) - 1} more of this kind)" if len(alike) > 1 else ""
+            typer.echo(f"{alike[0]}{more}")
+        typer.echo(
+            f"{report.judged} judgements, {len(report.failures)} failures of {len(report.distinct())} kinds, "
+            f"{report.seconds:.1f} s, seed {seed}"
+        )
+    if report.failures:
         raise typer.Exit(1)
 
 

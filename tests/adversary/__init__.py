@@ -1,0 +1,1 @@
+"""The attack and what it is attacked with."""
