@@ -24,6 +24,9 @@ app = typer.Typer(
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
+WIDE = 120  # characters a line where tables go into a file or a pipe
+
+
 def _print(rows: list[dict[str, Any]], as_json: bool, columns: Sequence[str]) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=1, default=str))
@@ -36,7 +39,8 @@ def _print(rows: list[dict[str, Any]], as_json: bool, columns: Sequence[str]) ->
         table.add_column(column, overflow="fold", no_wrap=column in ("claim", "version"))
     for row in rows:
         table.add_row(*("" if row.get(c) is None else str(row.get(c)) for c in columns))
-    Console().print(table)
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDE)).print(table)
 
 
 @app.command("list")

@@ -25,7 +25,7 @@ from ..judging.claim import Case, Claim, Hypothesis, Sides
 from ..judging.hypotheses import bound, has_constants, roundings_of_constants
 from ..judging.instance import Instance
 from ..judging.on_curves import ON_CURVES, curves_of, points_of, random_curves
-from ..judging.on_data import of_rounding, points_in_space
+from ..judging.on_data import of_rounding
 from ..losses.cosine import Cosine
 from ..losses.logistic import Logistic
 from ..losses.piecewise import Curve, Piecewise
@@ -141,7 +141,7 @@ def third_order_sides(instance: Instance) -> Sides:
             pairs.append((left, Interval.rounded(most, operations=64 + roundings_of_constants(instance))))
         return pairs
 
-    return Sides.over([pair for w in points_in_space(instance) for pair in at(w)], "points", size=alpha * L * B)
+    return Sides.over([pair for w in instance.judged_at for pair in at(w)], "points", size=alpha * L * B)
 
 
 def _hessian_free(instance: Instance) -> str | None:

@@ -78,7 +78,7 @@ def roundings_of_constants(instance: Instance) -> int:
         )
     if problem.kind == "rows":  # eigenvalues of the smaller Gram matrix
         m, p = int(problem.federation.sizes.max()), problem.federation.n_features
-        return 128 + (max(m, p) + 12) * min(m, p) + p
+        return 128 + (max(m, p) + 12) * min(m, p) + p + math.ceil(problem.loss.roundings(problem.federation))
     return 0  # constants given with functions are taken as they are
 
 

@@ -98,6 +98,13 @@ class Instance:
             require(bool(np.isfinite(start).all()), f"instance {self.name!r}: w0 contains NaN or infinity")
             object.__setattr__(self, "w0", start)
 
+    @property
+    def judged_at(self) -> NDArray:
+        """The points w, shape (k, d), or an error where there are none."""
+        if self.points is None:
+            raise InputError(f"instance {self.name!r}: no points; give one or more w")
+        return self.points
+
     @functools.cached_property
     def constants(self) -> Mapping[str, Constant]:
         """The problem's constants (on the ball, where one is given)."""

@@ -56,8 +56,8 @@ def data_near(instance: Instance) -> list[UserData]:
 
     def made() -> list[UserData]:
         problem = instance.problem
-        assert instance.points is not None
-        steepest = steepest_near(problem, instance.points, instance.alpha) if problem.kind == "rows" else None
+        points = instance.judged_at
+        steepest = steepest_near(problem, points, instance.alpha) if problem.kind == "rows" else None
         return [data_of(problem, user, steepest) for user in range(problem.n_users)]
 
     return remembered(instance, "data", made)
@@ -67,8 +67,6 @@ def moments_of(instance: Instance) -> list[tuple[int, Moments]]:
     """User and moments, for every user at every point of the instance: enumerated, or sampled where the instance has
     `runs`.
     """
-    if instance.points is None:
-        raise InputError(f"instance {instance.name!r}: no points; give one or more w")
     sizes = sizes_of(instance)
     failure = without_replacement_failure(instance.problem, sizes)
     require(failure is None, f"instance {instance.name!r}: {failure}")
@@ -76,8 +74,7 @@ def moments_of(instance: Instance) -> list[tuple[int, Moments]]:
 
 
 def _all_moments(instance: Instance, sizes: Sizes) -> list[tuple[int, Moments]]:
-    assert instance.points is not None
-    problem, alpha, points, runs = instance.problem, instance.alpha, instance.points, instance.runs
+    problem, alpha, points, runs = instance.problem, instance.alpha, instance.judged_at, instance.runs
     found = []
     for user, data in enumerate(data_near(instance)):
         for w in points:

@@ -63,8 +63,4 @@ def random_convex_curves(rng: np.random.Generator) -> Instance:
 
 def points_of(instance: Instance) -> NDArray:
     """The points on the line."""
-    from ..errors import InputError
-
-    if instance.points is None:
-        raise InputError(f"instance {instance.name!r}: no points; give one or more w")
-    return instance.points[:, 0]
+    return instance.judged_at[:, 0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..distances.between_users import UserDistances, all_pairs, shared, to_average
 from ..distances.costs import euclidean
-from ..errors import InputError, require
+from ..errors import require
 from ..federations.federation import Federation
 from ..memory import remembered
 from ..problems.best_kappa import BestKappa, best_kappa
@@ -194,14 +194,7 @@ def at_points(
     instance: Instance, sides_at: Callable[[NDArray], tuple[Interval, Interval]], *, size: float = 0.0
 ) -> Sides:
     """Both sides at every point of the instance."""
-    return Sides.over([sides_at(w) for w in points_in_space(instance)], "points", size=size)
-
-
-def points_in_space(instance: Instance) -> NDArray:
-    """The points w, shape (k, d)."""
-    if instance.points is None:
-        raise InputError(f"instance {instance.name!r}: no points; give one or more w")
-    return instance.points
+    return Sides.over([sides_at(w) for w in instance.judged_at], "points", size=size)
 
 
 def scaled(square: float, distances: Interval, operations: int) -> Interval:

@@ -151,8 +151,8 @@ def _exact_sides(instance: Instance) -> str | None:
         return None
     if problem.meta_smoothness(instance.alpha) is None or problem.kind == "functions":
         return "the smoothness of F and the run's expectations are known for quadratic and piecewise users only."
-    biased = getattr(algorithm, "variant", "exact") == "first-order"
-    if problem.kind == "rows" and (biased or (isinstance(algorithm, FedAvg) and instance.alpha > 0)):
+    own = isinstance(algorithm, FedAvg) or getattr(algorithm, "variant", "exact") == "first-order"
+    if problem.kind == "rows" and own and instance.alpha > 0:
         return "on unbounded quadratics this direction has a bias without bound; piecewise users have one."
     return None
 
@@ -223,9 +223,9 @@ def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> Exa
     beta, tau, _, m = steps_of(instance)
     algorithm: Any = instance.algorithm
     variant = "plain" if isinstance(algorithm, FedAvg) else "exact"
-    unbiased = not isinstance(algorithm, FedAvg) or instance.alpha == 0
+    own = isinstance(algorithm, FedAvg) or getattr(algorithm, "variant", "exact") == "first-order"
     require(
-        unbiased and getattr(algorithm, "variant", "exact") != "first-order",
+        not own or instance.alpha == 0,
         f"instance {instance.name!r}: on unbounded quadratics this direction has a bias without bound; use "
         "piecewise users",
     )

@@ -92,6 +92,19 @@ class Cosine(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> CosineParameters:
         return CosineParameters(dtype.type(self.c))
 
+    def roundings(self, fed: Federation) -> float:
+        """An angle (z - z_0)/c is off by some roundings of its size, and with it every phi_k and deviation: relative to
+        the smallest constant that is not 0.
+        """
+        reach = 0.0
+        for i in range(fed.n_users):
+            z, _, _ = user_rows(fed, i)
+            reach = max(reach, float(np.abs(z - z[0]).max()) / self.c)
+        found = self.constants(fed)
+        size = {"B": self.c, "L": 1.0, "rho": 1 / self.c, "sigma_G": self.c, "sigma_H": 1.0}
+        sizes = [(found[name].values / unit).max() for name, unit in size.items()]
+        return 8 * fed.n_features * (reach + 1) / min((s for s in sizes if s > 0), default=1.0) if reach > 0 else 0.0
+
     def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:
         everywhere = {"lip_gradient_z", "lip_hessian_z"}  # w - z is any vector
         if radius >= math.pi * self.c * math.sqrt(len(center)) * (1 + 2.0**-40):  # a whole period of every coordinate
@@ -113,7 +126,7 @@ class Cosine(Loss):
         size, var, var_h = np.empty((n, d)), np.empty((n, d)), np.empty(n)
         for i in range(n):
             z, pi, _ = user_rows(fed, i)
-            turn = np.exp(1j * z / c)
+            turn = np.exp(1j * (z - z[0]) / c)  # a turn of all changes no modulus, and close rows have small angles
             phi = pi @ turn
             away = turn - phi
             square = np.abs(away) ** 2

@@ -91,6 +91,10 @@ class Loss(ABC):
         """
         return frozenset()
 
+    def roundings(self, fed: Federation) -> float:
+        """Relative error of the computed constants beyond that of sums over rows and eigenvalues, in units of 2^-53."""
+        return 0.0
+
     def poolable(self) -> bool:
         """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their
         own).

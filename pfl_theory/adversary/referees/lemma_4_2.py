@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from ..mathematics import rows as on_rows
-from ..mathematics.hypotheses import constant, convex, in_ball, small_step, worst
+from ..mathematics.hypotheses import adapted_points, constant, convex, in_ball, small_step, worst
 from ..mathematics.lines import lines_of
 from ..real import Real, eigenvalues, minus, mp, norm, real, reals
 from ..ruling import Pair, Ruling, refused, unsettled
@@ -24,6 +24,7 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
         answers["alpha <= 1/L"] = small_step(instance)
     if form == "convex":
         answers["f_i convex"] = convex(instance)
+        answers["what lies between the points adapts to the ball"] = _between(instance, constants[0])
     if form == "one-dimensional":
         answers["d = 1"] = instance.problem.dim == 1
         answers["whole line"] = instance.ball is None
@@ -36,6 +37,25 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     alpha = real(instance.alpha)
     right = _right(version, form, alpha, *constants, dim=instance.problem.dim)
     return Ruling(applies, pairs=[Pair(left, right, _loose(instance), _unsure(instance))])
+
+
+def _between(instance: Any, L: Real) -> bool | None:
+    """Known where w -> w - alpha grad f_i(w), Lipschitz with 1 + alpha L, cannot leave the ball between two points; not
+    known elsewhere.
+    """
+    if instance.ball is None or instance.points is None or instance.problem.dim == 1:
+        return True
+    radius, centre = real(instance.ball[0]), instance.ball[1]
+    middle = reals(centre) if centre is not None else [mp.mpf(0)] * instance.problem.dim
+    points, stretch = [reals(w) for w in instance.points], 1 + real(instance.alpha) * L
+    for a, b in itertools.pairwise(points):
+        here, there = adapted_points(instance, a), adapted_points(instance, b)
+        if here is None or there is None:
+            return None
+        far = [max(norm(minus(p, middle)) for p in moved) for moved in (here, there)]
+        if (far[0] + far[1] + stretch * norm(minus(a, b))) / 2 > radius * (1 - mp.mpf(10) ** -12):
+            return None
+    return True
 
 
 def _loose(instance: Any) -> float:
