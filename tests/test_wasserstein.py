@@ -248,7 +248,7 @@ def test_concept_shift(kappa, value):
     tv = total_variation(fed[0], fed.mixture())
     assert tv == pytest.approx(0.25, abs=1e-15)
     assert (abs(value - kappa * tv) < 1e-9) == (kappa <= math.sqrt(5) + 1e-12)
-    assert wasserstein(fed[0], fed[1]).upper == 0, "without labels the users are equal"
+    assert wasserstein(fed[0], fed[1]).upper <= 1e-15, "without labels the users are equal"
 
 
 def test_references():
@@ -330,7 +330,11 @@ def test_equal_measures_are_at_distance_zero_without_a_solver(data, p, kappa):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ot, "emd", None)
         found = wasserstein(Measure(p.points, labels, p.weights), again, kappa=kappa)
-    assert (found.method, found.lower, found.upper, found.tv, found.gap) == ("equal", 0.0, 0.0, 0.0, 0.0)
+    assert (found.method, found.lower, found.tv) == ("equal", 0.0, 0.0)
+    assert found.upper <= 100 * 1e-15, "equal as counts; as floats over their sum up to the last bits"
+    if np.ptp(p.weights) == 0:
+        again = Measure(twice[order], y[order])
+        assert wasserstein(Measure(p.points, labels, p.weights), again, kappa=kappa).upper == 0
     assert found.plan.toarray().sum(1) == pytest.approx(p.weights, abs=1e-15)
     assert np.abs(euclid(p.points, again.points)[found.plan.row, found.plan.col]).max() == 0
 
@@ -811,7 +815,7 @@ BAD = {
         "potential: its metric has no labels",
     ),
     "beyond floats": (
-        lambda: wasserstein(Measure([1e308, 0.0]), Measure([-1e308, 1.0])),
+        lambda: wasserstein(Measure([1.7e308]), Measure([-1.7e308])),
         "divide them by a common number",
     ),
     "whole numbers beyond floats": (
