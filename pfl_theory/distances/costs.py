@@ -22,6 +22,7 @@ DIRECT, DIRECT_WORK = (
     2e7,
 )  # up to so many features, or multiplications in all, differences are squared one by one; beyond, products are faster
 PIXELS_AT_ONCE = 256  # 256 * 255^2 < 2^24: sums of products of so many 8-bit pixels are exact in float32
+SMALL = 2**16  # pairs that one thread passes over
 BLOCK = 2**21  # pairs computed at once
 NEAR = (
     1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
@@ -140,7 +141,10 @@ class Costs:
         u = np.empty(len(self.x))
         fixed = self.scale, self.kappa, self.x_labels, self.y_labels, self.x, self.y, self.x_norms, self.y_norms
         bound = 1 - self.relative, self.lost, NEAR
-        self.over_rows(lambda first, last, block: certified_minima(block, first, *fixed, *bound, v, u))
+        if self.squared is not None and self.squared.size <= SMALL:  # threads would cost more than they save
+            certified_minima(self.squared, 0, *fixed, *bound, v, u)
+        else:
+            self.over_rows(lambda first, last, block: certified_minima(block, first, *fixed, *bound, v, u))
         return u - 2 * UNIT * np.abs(u) - self.floor  # the subtraction of v rounds once more
 
     def dense(self) -> NDArray:

@@ -38,6 +38,9 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
     [0, 1, 0]
     """
     rows = np.ascontiguousarray(x if x.dtype.kind != "f" else x + 0.0)  # -0.0 becomes 0.0
+    if rows.shape[1] == 1 and labels is None:
+        _, first, ids = np.unique(rows[:, 0], return_index=True, return_inverse=True)
+        return ids.astype(np.int64), first.astype(np.int64)
     raw = rows.view(np.uint8).reshape(len(rows), -1)
     odd = generator(0, "keys of rows").integers(0, 2**63, size=raw.shape[1] // 8 + 2, dtype=np.uint64) * np.uint64(
         2
@@ -172,11 +175,11 @@ class Pair:
         squares = np.einsum("ij,ij->i", away, away) + x.shape[1] * 2.0**-1000
         return (size * self.scale * np.sqrt(squares) + kappa) * (1 + 1e-9)
 
-    def allowance(self, kappa: float = 0.0) -> float:
+    def allowance(self, routes: NDArray | None = None, *, kappa: float = 0.0) -> float:
         """How much W1 may differ from that of the differences of masses as they stand here."""
         if self.error is None or not self.error.any():
             return 0.0
-        return math.fsum(self.error * self.routes(kappa))
+        return math.fsum(self.error * (self.routes(kappa) if routes is None else routes))
 
     @property
     def common_points(self) -> int:

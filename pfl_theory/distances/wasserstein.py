@@ -17,7 +17,7 @@ from ..federations.measure import Measure
 from ..rigour.rounding import UNIT
 from . import column_generation
 from .costs import STORED, Costs, euclidean
-from .masses import as_floats, exact_product
+from .masses import Masses, as_floats, exact_product
 from .metrics import checked_matrix, distances_by, real_matrix
 from .solvers import SolverError, solve_certified
 from .support import Pair, as_floats_read, pair, whole_pixels
@@ -25,7 +25,7 @@ from .support import Pair, as_floats_read, pair, whole_pixels
 GAP = 1e-9  # relative; what "exact" means where solvers work in floats
 DENSE = 1_300_000  # up to so many pairs the dense problem is solved: faster there, and simpler
 SHIFT = 47  # masses are below 2^46
-PLAN_UNITS = 2**52  # of a plan between weights that are no counts
+PLAN_UNITS = 2**60  # of a plan between weights that are no counts
 METRICS = ("euclidean", "labelled")
 
 
@@ -238,15 +238,32 @@ def _by_either_reading(given: Pair, solve: Callable[[Pair], W1]) -> W1:
     try:
         return solve(given)
     except SolverError:
-        if given.error is None or given.difference is not None:
+        if given.difference is not None or given.error is None:
             raise
         p, q = (given.ids_p, given.masses_p), (given.ids_q, given.masses_q)
         return solve(as_floats_read(given.points, given.labels, given.scale, p, q))
 
 
+def _or_nearly_equal(given: Pair, error: SolverError, routes: NDArray, kappa: float, metric: Any = None) -> W1:
+    """Where less moves than the rounding of weights, and that cannot be told to the gap: all that differs goes by way
+    of the middle.
+    """
+    if given.difference is None or given.share > (len(given.ids_p) + len(given.ids_q)) * UNIT:
+        raise error
+    differs = math.fsum(np.abs(as_floats(given.difference)) * routes) + given.allowance(routes)
+    return _equal(given, differs * (1 + 1e-9), kappa, metric)
+
+
 def _between(given: Pair, kappa: float, gap: float) -> W1:
     if not given.moved:
-        return _equal(given, given.allowance(kappa), kappa)
+        return _equal(given, given.allowance(kappa=kappa), kappa)
+    try:
+        return _moved(given, kappa, gap)
+    except SolverError as error:
+        return _or_nearly_equal(given, error, given.routes(kappa), kappa)
+
+
+def _moved(given: Pair, kappa: float, gap: float) -> W1:
     if given.points.shape[1] == 1 and not kappa:
         return _line(given, gap)
     x, y = given.points[given.sources], given.points[given.sinks]
@@ -299,14 +316,15 @@ def _certified(
     if not exact:
         raise SolverError("the plan does not have the given marginals")
     arcs = costs.arcs(rows, columns)
-    dual = potential_value(given, u, v)
+    dual, size = potential_size(given, u, v)
     v = v - np.median(v)  # smaller potentials round less
-    routes, unknown = given.routes(costs.kappa), given.allowance(costs.kappa)
+    routes = given.routes(costs.kappa) if given.error is not None else np.zeros(0)
+    unknown = given.allowance(routes)
     cost, left, shares = plan_value(given, rows, columns, mass, arcs, routes)
     upper = cost * (1 + costs.relative) + given.share * costs.floor + left + unknown
     lower = potential_value(given, costs.feasible(v), v) - unknown
     potential = functools.partial(_anchored, given, costs.kappa, v)
-    return _ends(given, (cost, upper, dual), lower, gap, method, rounds, lambda: (rows, columns, shares), potential)
+    return _ends(given, (cost, upper, dual, size), lower, gap, method, rounds, lambda: (rows, columns, shares), potential)
 
 
 def plan_value(
@@ -322,15 +340,13 @@ def plan_value(
     if given.residual is not None:
         from_, to = given.residual[given.sources].copy(), -given.residual[given.sinks]
         far, near = routes[given.sources], routes[given.sinks]
-        order = np.lexsort((mass, rows))
-        best = order[np.flatnonzero(np.diff(rows[order], append=-1))]  # the largest flow of each source
+        best = _largest_flows(rows, mass)
         best = best[near[columns[best]] < far[rows[best]]]
         added = np.zeros(len(mass))
         added[best] = from_[rows[best]]
         to -= np.bincount(columns[best], added[best], len(to))
         from_[rows[best]] = 0.0
-        order = np.lexsort((mass, columns))
-        best = order[np.flatnonzero(np.diff(columns[order], append=-1))]
+        best = _largest_flows(columns, mass)
         best = best[far[rows[best]] < near[columns[best]]]
         added[best] += to[columns[best]]
         from_ -= np.bincount(rows[best], to[columns[best]], len(from_))
@@ -363,6 +379,12 @@ def potential_value(given: Pair, u: NDArray, v: NDArray) -> float:
     return math.nextafter(found, -math.inf)
 
 
+def potential_size(given: Pair, u: NDArray, v: NDArray) -> tuple[float, float]:
+    """The value of potentials as floats give it, and of their absolute values, which its rounding is relative to."""
+    a, b = given.excess / given.total, given.deficit / given.total
+    return float(a @ u) + float(b @ v), float(a @ np.abs(u)) + float(b @ np.abs(v))
+
+
 def _anchored(given: Pair, kappa: float, v: NDArray) -> Potential:
     labels = None if given.labels is None else given.labels[given.sinks]
     return Potential(given.points[given.sinks], labels, given.scale, kappa, -v)
@@ -370,7 +392,7 @@ def _anchored(given: Pair, kappa: float, v: NDArray) -> Potential:
 
 def _ends(
     given: Pair,
-    found: tuple[float, float, float],
+    found: tuple[float, float, float, float],
     lower: float,
     gap: float,
     method: str,
@@ -379,14 +401,16 @@ def _ends(
     potential: Callable[[], Potential],
 ) -> W1:
     """Both ends, or an error: a gap above the one that was asked for is no result."""
-    cost, upper, dual = found
+    cost, upper, dual, size = found
     lower, upper = max(lower, 0.0), math.nextafter(upper, math.inf)
     if not (lower <= upper and upper - lower <= gap * upper):  # also where an end is NaN
         raise SolverError(
             f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}, ends {lower:.12g} and {upper:.12g}, "
             f"relative gap asked for {gap:g}"
         )
-    closed = cost - dual <= (upper - cost) + (dual - lower)
+    # potentials are sums along a tree of as many distances as there are points
+    along = (16 + len(given.sources) + len(given.sinks)) * UNIT * (cost + size)
+    closed = cost - dual <= (upper - cost) + (dual - lower) + along
     return W1(lower, upper, given.share, method, rounds, bool(closed), given, flow, potential)
 
 
@@ -424,7 +448,7 @@ def _line(given: Pair, gap: float) -> W1:
     middle = math.ldexp(cost, size)
     return _ends(
         given,
-        (middle, ends[1] + slack, middle),
+        (middle, ends[1] + slack, middle, 0.0),
         math.nextafter(ends[0] - slack, -math.inf),
         gap,
         "line",
@@ -482,15 +506,16 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, shares: NDArray) -> tu
         rows_p, rows_q = (m.counts * (total // m.total) for m in (given.masses_p, given.masses_q))  # type: ignore[operator]
     else:
         total = PLAN_UNITS
-        rows_p, rows_q = (
-            np.rint(as_floats(m.limbs()) * total).astype(np.int64) for m in (given.masses_p, given.masses_q)
-        )
+        rows_p, rows_q = (_units(m, total) for m in (given.masses_p, given.masses_q))
     mass = np.rint(shares * total).astype(np.int64)
-    p = np.bincount(given.ids_p, rows_p, k).astype(np.int64) - np.bincount(given.sources[rows], mass, k).astype(np.int64)
-    stay = np.flatnonzero(p > 0)
+    p, q = (_sums(ids, m, k) for ids, m in ((given.ids_p, rows_p), (given.ids_q, rows_q)))
+    if given.difference is not None:
+        rows, columns, mass = _mended(rows, columns, mass, (p - q)[given.sources], (q - p)[given.sinks])
+    common = np.minimum(p, q)
+    stay = np.flatnonzero(common)
     source = np.concatenate([given.sources[rows], stay])
     sink = np.concatenate([given.sinks[columns], stay])
-    mass = np.concatenate([mass, p[stay]])
+    mass = np.concatenate([mass, common[stay]])
     # both cuts of p's mass go point by point, so laying them over each other never leaves a point; then the same for q
     flows, owners = np.argsort(source, kind="stable"), np.argsort(given.ids_p, kind="stable")
     f, o, mass = overlaps(mass[flows], rows_p[owners])
@@ -498,6 +523,48 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, shares: NDArray) -> tu
     flows, owners = np.argsort(sink, kind="stable"), np.argsort(given.ids_q, kind="stable")
     f, o, mass = overlaps(mass[flows], rows_q[owners])
     return left[flows][f], owners[o], mass / total
+
+
+def _units(given: Masses, total: int) -> NDArray:
+    """Masses of rows in whole units; what rounding leaves over goes to the largest."""
+    whole = np.rint(as_floats(given.limbs()) * total).astype(np.int64)
+    whole[np.argmax(whole)] += total - int(whole.sum())
+    return whole
+
+
+def _sums(ids: NDArray, whole: NDArray, k: int) -> NDArray:
+    """Sums by point, exact also beyond 2^53."""
+    out = np.zeros(k, np.int64)
+    np.add.at(out, ids, whole)
+    return out
+
+
+def _mended(
+    rows: NDArray, columns: NDArray, mass: NDArray, a: NDArray, b: NDArray
+) -> tuple[NDArray, NDArray, NDArray]:
+    """A plan that lacks or has too much of a few units, with the marginals a and b: what is too much is taken from the
+    largest flow of its point, what is lacking then on both sides is added.
+    """
+    mass = mass.copy()
+    for group, wanted in ((rows, a), (columns, b)):
+        over = np.minimum(wanted - _sums(group, mass, len(wanted)), 0)
+        best = _largest_flows(group, mass)
+        mass[best] = np.maximum(mass[best] + over[group[best]], 0)
+    lack_a, lack_b = (
+        np.maximum(wanted - _sums(group, mass, len(wanted)), 0)
+        for group, wanted in ((rows, a), (columns, b))
+    )
+    if lack_a.any() and lack_b.any():
+        i, j, more = overlaps(lack_a, lack_b)
+        rows, columns, mass = (np.concatenate(z) for z in ((rows, i), (columns, j), (mass, more)))
+    used = mass > 0
+    return rows[used], columns[used], mass[used]
+
+
+def _largest_flows(group: NDArray, mass: NDArray) -> NDArray:
+    """The largest flow of each point."""
+    order = np.lexsort((mass, group))
+    return order[np.flatnonzero(np.diff(group[order], append=-1))]
 
 
 def general(given: Pair, metric: Any, gap: float) -> W1:
@@ -523,13 +590,13 @@ def _general(given: Pair, metric: Any, gap: float) -> W1:
     c = full[np.searchsorted(used, given.sources)[:, None], np.searchsorted(used, given.sinks)]
     flow, u, v = solve_certified(given.excess, given.deficit, c, gap / 4)
     cost, left, shares = plan_value(given, flow.rows, flow.columns, flow.mass, c[flow.rows, flow.columns], routes)
-    dual = potential_value(given, u, v)
+    dual, size = potential_size(given, u, v)
     v = v - np.median(v)
     feasible = (c - v).min(1)
     lower = potential_value(given, feasible - 2 * UNIT * np.abs(feasible), v) - unknown
     return _ends(
         given,
-        (cost, cost + left + unknown, dual),
+        (cost, cost + left + unknown, dual, size),
         lower,
         gap,
         "dense",
