@@ -817,10 +817,7 @@ BAD = {
         lambda: wasserstein(P, Q).potential([0.0], [1]),
         "potential: its metric has no labels",
     ),
-    "beyond floats": (
-        lambda: wasserstein(Measure([1.7e308]), Measure([-1.7e308])),
-        "divide them by a common number",
-    ),
+    "beyond floats": (lambda: wasserstein(Measure([1.7e308]), Measure([-1.7e308])), "divide them by a common number"),
     "whole numbers beyond floats": (
         lambda: wasserstein(Measure([2**60]), Measure([2**60 + 1])),
         "integer points beyond 2\\^53 have no exact float",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, require
+from ..federations._users import chosen_users
 from ..federations.federation import Federation
 from ..kernels.jit import n_threads, one_blas_thread
 from .masses import Masses, average, masses
@@ -168,11 +169,7 @@ def to_average(
     [2.44949, 1.632993, 2.44949]
     """
     base = _base(fed, kappa, tv, gap)
-    chosen = range(fed.n_users) if users is None else [int(i) for i in users]
-    require(
-        len(chosen) > 0 and all(0 <= i < fed.n_users for i in chosen),
-        f"users must be numbers 0 to {fed.n_users - 1}, at least one",
-    )
+    chosen = list(range(fed.n_users)) if users is None else chosen_users(users, fed.n_users, "users").tolist()
     ends = measured(base.with_average, chosen, kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
     low, high = np.array([[lower, upper] for lower, upper, _ in ends]).T
     some = users is not None and sorted(chosen) != list(range(fed.n_users))
@@ -276,8 +273,6 @@ def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
         for j in range(i):
             # any plan between the labels gives an upper bound, so upper ends of the class distances need not be a
             # metric
-            found = general(
-                pair_on(points, None, 1.0, (labels, masses(pi[i])), (labels, masses(pi[j]))), c, GAP
-            )
+            found = general(pair_on(points, None, 1.0, (labels, masses(pi[i])), (labels, masses(pi[j]))), c, GAP)
             out[i, j] = out[j, i] = found.upper
     return out

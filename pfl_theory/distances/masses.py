@@ -217,7 +217,4 @@ def as_floats(limbs: NDArray) -> NDArray:
 
 def as_fraction(limbs: NDArray) -> Fraction:
     """The sum of fixed-point numbers."""
-    return sum(
-        (Fraction(int(row.sum()), 2 ** (BITS * (k + 1))) for k, row in enumerate(limbs)),
-        Fraction(0),
-    )
+    return sum((Fraction(int(row.sum()), 2 ** (BITS * (k + 1))) for k, row in enumerate(limbs)), Fraction(0))

@@ -78,10 +78,6 @@ def whole_pixels(points: NDArray) -> tuple[NDArray, float]:
         return points, 1.0
     if points.dtype.kind in "ui":
         small = points.size > 0 and points.min() >= 0 and points.max() <= 255
-        require(
-            small or not points.size or int(np.abs(points.astype(object)).max()) <= 2**53,
-            "integer points beyond 2^53 have no exact float; scale them",
-        )
         return points.astype(np.uint8 if small else np.float64), 1.0
     x = points.astype(np.float64, copy=False)
     for scale in (1.0, PIXEL):
@@ -224,6 +220,8 @@ def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
     )
     labels = None
     if use_labels and p.labels is not None and q.labels is not None:
+        kinds = ["numbers" if m.labels.dtype.kind in "uifb" else "names" for m in (p, q) if m.labels is not None]
+        require(kinds[0] == kinds[1], f"the labels of p are {kinds[0]}, those of q {kinds[1]}; they must agree")
         joined = np.concatenate([p.labels, q.labels])
         labels = (
             np.unique(joined, return_inverse=True)[1].astype(np.float64)
@@ -286,8 +284,7 @@ def as_floats_read(
     difference = summed(ids_p, masses_p.limbs(), k) - summed(ids_q, masses_q.limbs(), k)
     rows = np.bincount(ids_p, minlength=k) + np.bincount(ids_q, minlength=k)
     size = sum(
-        np.bincount(ids, m.weights / np.repeat(np.array([float(s) for s in m.sums]), m.sizes), k)
-        for ids, m in (p, q)
+        np.bincount(ids, m.weights / np.repeat(np.array([float(s) for s in m.sums]), m.sizes), k) for ids, m in (p, q)
     )
     doubt = rows * 2.0**-118 + size * 2.0**-100
     d = as_floats(difference)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import one_of, require
-from ..federations.measure import Measure
+from ..federations.measure import Measure, given_array
 from ..rigour.rounding import UNIT
 from . import column_generation
 from .costs import STORED, Costs, euclidean
@@ -52,7 +52,7 @@ class Potential:
 
     def __call__(self, points: ArrayLike, labels: ArrayLike | None = None) -> NDArray:
         """Values at `points`, shape (m, p), with `labels` where the metric has them."""
-        z = np.asarray(points)
+        z = given_array(points, "potential: points")
         z = z[:, None] if z.ndim == 1 else z
         require(
             z.ndim == 2 and z.shape[1] == self.anchors.shape[1],
@@ -324,7 +324,9 @@ def _certified(
     upper = cost * (1 + costs.relative) + given.share * costs.floor + left + unknown
     lower = potential_value(given, costs.feasible(v), v) - unknown
     potential = functools.partial(_anchored, given, costs.kappa, v)
-    return _ends(given, (cost, upper, dual, size), lower, gap, method, rounds, lambda: (rows, columns, shares), potential)
+    return _ends(
+        given, (cost, upper, dual, size), lower, gap, method, rounds, lambda: (rows, columns, shares), potential
+    )
 
 
 def plan_value(
@@ -382,6 +384,8 @@ def potential_value(given: Pair, u: NDArray, v: NDArray) -> float:
 def potential_size(given: Pair, u: NDArray, v: NDArray) -> tuple[float, float]:
     """The value of potentials as floats give it, and of their absolute values, which its rounding is relative to."""
     a, b = given.excess / given.total, given.deficit / given.total
+    if given.residual is not None:
+        a, b = a + given.residual[given.sources], b - given.residual[given.sinks]
     return float(a @ u) + float(b @ v), float(a @ np.abs(u)) + float(b @ np.abs(v))
 
 
@@ -442,9 +446,7 @@ def _line(given: Pair, gap: float) -> W1:
         "the points are farther apart than floats reach; divide them by a common number",
     )
     # a pixel's value is rounded once
-    slack = given.allowance() + (
-        given.share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0
-    )
+    slack = given.allowance() + (given.share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0)
     middle = math.ldexp(cost, size)
     return _ends(
         given,
@@ -539,9 +541,7 @@ def _sums(ids: NDArray, whole: NDArray, k: int) -> NDArray:
     return out
 
 
-def _mended(
-    rows: NDArray, columns: NDArray, mass: NDArray, a: NDArray, b: NDArray
-) -> tuple[NDArray, NDArray, NDArray]:
+def _mended(rows: NDArray, columns: NDArray, mass: NDArray, a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """A plan that lacks or has too much of a few units, with the marginals a and b: what is too much is taken from the
     largest flow of its point, what is lacking then on both sides is added.
     """
@@ -551,8 +551,7 @@ def _mended(
         best = _largest_flows(group, mass)
         mass[best] = np.maximum(mass[best] + over[group[best]], 0)
     lack_a, lack_b = (
-        np.maximum(wanted - _sums(group, mass, len(wanted)), 0)
-        for group, wanted in ((rows, a), (columns, b))
+        np.maximum(wanted - _sums(group, mass, len(wanted)), 0) for group, wanted in ((rows, a), (columns, b))
     )
     if lack_a.any() and lack_b.any():
         i, j, more = overlaps(lack_a, lack_b)
