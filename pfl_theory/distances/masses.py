@@ -165,7 +165,7 @@ def digits(values: NDArray) -> NDArray:
     out, rest = np.empty((LIMBS, len(values)), np.int64), values
     for k in range(LIMBS):
         rest = np.ldexp(rest, BITS)
-        whole = np.floor(rest)
+        whole = np.trunc(rest)  # towards 0: what is left is exact
         out[k] = whole
         rest = rest - whole
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,6 +62,13 @@ def solve_certified(a: NDArray, b: NDArray, costs: NDArray, gap: float) -> tuple
     ``c - u - v``, capped: potentials of smaller costs are feasible for the larger ones, and a plan that avoids the
     capped arcs costs the same.
     """
+    size = math.frexp(float(costs.max(initial=0.0)))[1]
+    flow, u, v = _certified(a, b, np.ldexp(costs, -size), gap)  # masses times costs must not overflow
+    with np.errstate(over="ignore"):
+        return flow, np.ldexp(u, size), np.ldexp(v, size)
+
+
+def _certified(a: NDArray, b: NDArray, costs: NDArray, gap: float) -> tuple[Flow, NDArray, NDArray]:
     flow = solve_dense(a, b, costs)
     u, v = transforms(costs, flow.v)
     if not _left(flow, costs, u, v) > gap * _value(flow, costs):  # also where a potential is NaN

@@ -293,12 +293,12 @@ def as_floats_read(
     more = np.rint(np.ldexp(d, unit)).astype(np.int64)
     more = np.where(more == 0, np.sign(d).astype(np.int64), more)  # specks keep a unit, and with it a place in the plan
     surplus = int(more.sum())
-    order = np.argsort(-np.abs(more), kind="stable")
-    order = order[np.sign(more[order]) == np.sign(surplus)]  # taken from the largest of the side that has too much
-    while surplus:
-        step = min(abs(surplus), len(order))
-        more[order[:step]] -= int(np.sign(surplus))
-        surplus = int(more.sum())
+    if surplus:  # taken from the larger masses of the side that has too much: none of them is used up
+        side = np.abs(more) * (np.sign(more) == np.sign(surplus))
+        order = np.flatnonzero(2 * side >= side.max())
+        each, rest = divmod(abs(surplus), len(order))
+        more[order] -= int(np.sign(surplus)) * each
+        more[order[:rest]] -= int(np.sign(surplus))
     residual = np.where(more == 0, 0.0, as_floats(difference - digits(np.ldexp(more.astype(np.float64), -unit))))
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
     return Pair(
