@@ -74,8 +74,7 @@ def check(seed):
     assert abs(total_variation_fraction(p, q) - tv) <= Fraction(1, 10**15)
     try:
         found = wasserstein(p, q)
-    except (InputError, SolverError) as refused:
-        assert "\n" not in str(refused)
+    except (InputError, SolverError):
         return False
     low, high = w1_between(x, y, exact_a, exact_b)
     assert Fraction(found.lower) <= high, seed
@@ -194,8 +193,6 @@ def test_all_pairs_hold_the_truth(rng):
     found = all_pairs(fed)
     for i in range(3):
         for j in range(i):
-            low, high = w1_between(
-                users[i].points, users[j].points, masses(users[i].weights), masses(users[j].weights)
-            )
+            low, high = w1_between(users[i].points, users[j].points, masses(users[i].weights), masses(users[j].weights))
             assert Fraction(found.pairs_lower[i, j]) <= high
             assert low <= Fraction(found.pairs_upper[i, j])

@@ -88,7 +88,7 @@ def certified_minima(block, first, scale, kappa, lx, ly, x, y, nx, ny, kept, los
         row, label, norm = block[k], lx[i], nx[i]
         low = np.inf
         for j in range(block.shape[1]):
-            squared, price = np.float64(row[j]), (0.0 if ly[j] == label else kappa)
+            squared, price = float(row[j]), (0.0 if ly[j] == label else kappa)
             loss = lost * (norm + ny[j])
             if loss > 0.0 and squared > near * (norm + ny[j]):
                 if not kept * (scale * np.sqrt(max(squared - loss, 0.0)) + price) - v[j] < low:

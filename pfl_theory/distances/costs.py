@@ -222,7 +222,7 @@ def by_differences(m: int, n: int, p: int) -> bool:
 
 
 def squared_distances(x: NDArray, y: NDArray, centre: NDArray | None = None) -> NDArray:
-    """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64; products are taken about `centre`."""
+    """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64, products about `centre`."""
     m, n = len(x), len(y)
     if x.dtype == np.uint8 and x.shape[1] <= 2**31 // 255**2:
         return _squared_pixels(x, y)

@@ -246,15 +246,15 @@ def pair_on(
     (ids_p, masses_p), (ids_q, masses_q) = p, q
     k = len(points)
     total = math.lcm(masses_p.total, masses_q.total)
-    if not 0 < total <= MOST_UNITS or masses_p.counts is None or masses_q.counts is None:
+    counts = [m.counts for m in (masses_p, masses_q) if m.counts is not None]
+    if not 0 < total <= MOST_UNITS or len(counts) < 2:
         return as_floats_read(points, labels, scale, p, q)
-    whole = [m.counts * (total // m.total) for m in (masses_p, masses_q)]
-    more = (np.bincount(ids_p, whole[0], k) - np.bincount(ids_q, whole[1], k)).astype(np.int64)
+    units_p, units_q = (counts * (total // m.total) for counts, m in zip(counts, (masses_p, masses_q), strict=True))
+    of_p, of_q = np.bincount(ids_p, units_p, k), np.bincount(ids_q, units_q, k)
+    more = (of_p - of_q).astype(np.int64)
     error = None
     if masses_p.off or masses_q.off:  # the other reading of these weights
-        error = 0.0
-        for ids, m, units in ((ids_p, masses_p, whole[0]), (ids_q, masses_q, whole[1])):
-            error = error + m.off * np.bincount(ids, units / total, k) * (1 + 1e-9)
+        error = (masses_p.off * of_p + masses_q.off * of_q) / total * (1 + 1e-9)
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
     return Pair(
         ids_p,

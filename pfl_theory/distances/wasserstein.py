@@ -505,7 +505,7 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, shares: NDArray) -> tu
     k = len(given.points)
     if given.difference is None:
         total = given.total
-        rows_p, rows_q = (m.counts * (total // m.total) for m in (given.masses_p, given.masses_q))  # type: ignore[operator]
+        rows_p, rows_q = (_scaled(m, total) for m in (given.masses_p, given.masses_q))
     else:
         total = PLAN_UNITS
         rows_p, rows_q = (_units(m, total) for m in (given.masses_p, given.masses_q))
@@ -525,6 +525,12 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, shares: NDArray) -> tu
     flows, owners = np.argsort(sink, kind="stable"), np.argsort(given.ids_q, kind="stable")
     f, o, mass = overlaps(mass[flows], rows_q[owners])
     return left[flows][f], owners[o], mass / total
+
+
+def _scaled(given: Masses, total: int) -> NDArray:
+    """Counts in units of a common total."""
+    assert given.counts is not None
+    return np.asarray(given.counts * (total // given.total))
 
 
 def _units(given: Masses, total: int) -> NDArray:

@@ -1,4 +1,4 @@
-"""Which users: chosen by number or by a truth value each, named by the values of a column, and what is known of them."""
+"""Which users: chosen by number or by a truth value each, named by a column, and what is known of them."""
 
 from __future__ import annotations
 

@@ -253,7 +253,7 @@ class Federation:
         """
         info = dict(info or {})
         if groups is not None:
-            x = checked_rows(X, "from_arrays")
+            x = checked_rows(X, "from_arrays")  # type: ignore[arg-type]
             names, codes = codes_of_users(groups, len(x))
             order = np.argsort(codes, kind="stable")
             cuts = np.cumsum(np.bincount(codes))[:-1]
@@ -279,8 +279,8 @@ class Federation:
         table = hasattr(X, "columns") or (isinstance(X, np.ndarray) and X.dtype != object and X.ndim <= 2)
         require(
             not table,
-            f"from_arrays: one array of shape {getattr(X, 'shape', None)} and no groups; give groups=, the user of each row, or a "
-            "list with one array per user",
+            f"from_arrays: one array of shape {getattr(X, 'shape', None)} and no groups; give groups=, the user of "
+            "each row, or a list with one array per user",
         )
         require(np.iterable(X), f"from_arrays: {type(X).__name__}; give a list with one array per user")
         require(not _hides(X), "from_arrays: some values are masked; drop those rows, or fill them in")

@@ -32,7 +32,7 @@ def given_array(values: Any, what: str) -> NDArray:
         raise InputError(f"{what}: {_short(error)}; give an array of numbers, or rows of one length") from error
     if x.dtype.kind in "iu" and x.dtype.itemsize == 8 and x.size:
         require(
-            -EXACT <= int(x.min()) and int(x.max()) <= EXACT,
+            max(-int(x.min()), int(x.max())) <= EXACT,
             f"{what}: integers up to {max(abs(int(x.min())), abs(int(x.max())))}; beyond 2^53 integers have no exact "
             "float: subtract a common number, or scale them",
         )
@@ -83,7 +83,7 @@ def missing(value: Any) -> bool:
         value is None
         or value is np.ma.masked
         or type(value).__name__ in ("NAType", "NaTType")
-        or (isinstance(value, (float, np.floating)) and value != value)  # noqa: PLR0124 - NaN
+        or (isinstance(value, (float, np.floating)) and value != value)  # NaN
         or (isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value)))
     )
 

@@ -6,6 +6,7 @@ Successive shortest paths on exact masses then give the exact minimum for either
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -55,7 +56,7 @@ def least_cost(a: list[Fraction], b: list[Fraction], c: list[list[Fraction]]) ->
             path.append(node)
             node = before[node]
         path.reverse()
-        steps = list(zip(path, path[1:], strict=False))
+        steps = list(itertools.pairwise(path))
         amount = min([a[path[0]], b[j], *(flow[t][s - m] for s, t in steps if s >= m)])
         for s, t in steps:
             if s < m:
