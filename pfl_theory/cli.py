@@ -90,6 +90,8 @@ def judge(
         one_of("--expect", expect, claims.OUTCOMES)
     claim = claims.get(name, version, form)
     if control:
+        if instance.startswith("random:") or instance.endswith((".json", ".npz")):
+            raise InputError(f"--control --instance {instance}: no ratio is known there; {_controlled(claim)}")
         verdict = claim.control(claim.case(instance))
     elif instance.startswith("random:"):
         count = instance.removeprefix("random:")
@@ -110,6 +112,11 @@ def judge(
     if expect and verdict.outcome != expect:
         typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
         raise typer.Exit(1)
+
+
+def _controlled(claim: Any) -> str:
+    known = ["witness", *(case.name for case in claim.cases if case.ratio is not None)]
+    return f"a control of {claim.name} judges {', '.join(known)}"
 
 
 @app.command()

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +85,30 @@ RC: dict[str, Any] = {
 }
 
 
+def load_matplotlib() -> Any:
+    """Matplotlib, also where the environment names a backend that is not installed here: a shell that a notebook
+    started hands its own on. Figures are drawn without any.
+    """
+    named = os.environ.get("MPLBACKEND")
+    try:
+        import matplotlib as mpl
+    except ValueError:
+        if named is None:
+            raise
+        for name in [n for n in sys.modules if n == "matplotlib" or n.startswith("matplotlib.")]:
+            del sys.modules[name]
+        os.environ["MPLBACKEND"] = "agg"
+        try:
+            import matplotlib as mpl
+        finally:
+            os.environ["MPLBACKEND"] = named
+    return mpl
+
+
 @contextlib.contextmanager
 def style() -> Iterator[None]:
     """Draw in the house style, whatever the user's own settings, and put those back."""
-    import matplotlib as mpl
+    mpl = load_matplotlib()
     from cycler import cycler
 
     with mpl.rc_context():
@@ -114,6 +135,7 @@ def figure(
     **subplots
         For `Figure.subplots`, such as ``sharey=True``.
     """
+    load_matplotlib()
     from matplotlib.figure import Figure
 
     one_of("width", width, tuple(WIDTHS))

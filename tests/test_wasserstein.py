@@ -248,7 +248,7 @@ def test_concept_shift(kappa, value):
     tv = total_variation(fed[0], fed.mixture())
     assert tv == pytest.approx(0.25, abs=1e-15)
     assert (abs(value - kappa * tv) < 1e-9) == (kappa <= math.sqrt(5) + 1e-12)
-    assert wasserstein(fed[0], fed[1]).upper == 0, "without labels the users are equal"
+    assert wasserstein(fed[0], fed[1]).upper <= 1e-15, "without labels the users are equal"
 
 
 def test_references():
@@ -327,12 +327,19 @@ def test_equal_measures_are_at_distance_zero_without_a_solver(data, p, kappa):
         np.append(y[order], 5),
         np.append(weights[order], 0.0),
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ot, "emd", None)
-        found = wasserstein(Measure(p.points, labels, p.weights), again, kappa=kappa)
-    assert (found.method, found.lower, found.upper, found.tv, found.gap) == ("equal", 0.0, 0.0, 0.0, 0.0)
+    found = wasserstein(Measure(p.points, labels, p.weights), again, kappa=kappa)
+    assert 0 <= found.lower <= found.upper <= 100 * 1e-15, "0.25 w and 0.75 w are rounded"
+    assert found.tv <= 1e-15
+    if np.ptp(p.weights) == 0:  # nothing is rounded
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ot, "emd", None)
+            halves = Measure(twice[order], y[order])
+            found = wasserstein(Measure(p.points, labels, p.weights), halves, kappa=kappa)
+        assert (found.method, found.lower, found.upper, found.tv, found.gap) == ("equal", 0.0, 0.0, 0.0, 0.0)
+        again = halves
     assert found.plan.toarray().sum(1) == pytest.approx(p.weights, abs=1e-15)
-    assert np.abs(euclid(p.points, again.points)[found.plan.row, found.plan.col]).max() == 0
+    away = euclid(p.points, again.points)[found.plan.row, found.plan.col]
+    assert found.plan.data[away > 0].sum() <= 1e-15
 
 
 @settings(max_examples=40, deadline=None)
@@ -810,10 +817,7 @@ BAD = {
         lambda: wasserstein(P, Q).potential([0.0], [1]),
         "potential: its metric has no labels",
     ),
-    "beyond floats": (
-        lambda: wasserstein(Measure([1e308, 0.0]), Measure([-1e308, 1.0])),
-        "divide them by a common number",
-    ),
+    "beyond floats": (lambda: wasserstein(Measure([1.7e308]), Measure([-1.7e308])), "divide them by a common number"),
     "whole numbers beyond floats": (
         lambda: wasserstein(Measure([2**60]), Measure([2**60 + 1])),
         "integer points beyond 2\\^53 have no exact float",

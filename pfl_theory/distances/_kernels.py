@@ -77,6 +77,30 @@ def column_minima(block, first, scale, kappa, lx, ly, u, v):  # type: ignore[no-
             v[j] = min(v[j], cost(row[j], scale, kappa, ly[j] == label) - dual)
 
 
+@kernel
+def certified_minima(block, first, scale, kappa, lx, ly, x, y, nx, ny, kept, lost, near, v, u):  # type: ignore[no-untyped-def]
+    """u_i = min_j (c_ij - v_j) for distances lowered by the bound of their own rounding, arc by arc: by the share
+    ``1 - kept``; squared distances above ``near`` of the squared norms are products, and may have lost ``lost`` of
+    those norms: where that decides, the distance is computed again by differences.
+    """
+    for k in range(len(block)):
+        i = first + k
+        row, label, norm = block[k], lx[i], nx[i]
+        low = np.inf
+        for j in range(block.shape[1]):
+            squared, price = float(row[j]), (0.0 if ly[j] == label else kappa)
+            loss = lost * (norm + ny[j])
+            if loss > 0.0 and squared > near * (norm + ny[j]):
+                if not kept * (scale * np.sqrt(max(squared - loss, 0.0)) + price) - v[j] < low:
+                    continue
+                squared = 0.0
+                for feature in range(x.shape[1]):
+                    d = x[i, feature] - y[j, feature]
+                    squared += d * d
+            low = min(low, kept * (scale * np.sqrt(squared) + price) - v[j])
+        u[i] = low
+
+
 # --- arcs with a small reduced cost c - u - v ---
 
 

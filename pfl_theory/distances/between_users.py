@@ -4,6 +4,7 @@ their squares.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, require
+from ..federations._users import chosen_users
 from ..federations.federation import Federation
 from ..kernels.jit import n_threads, one_blas_thread
+from .masses import Masses, average, masses
 from .support import Pair, pair_on, row_ids
 from .total_variation import checked_laws
 from .wasserstein import GAP, between, checked_gap, checked_kappa, general
@@ -80,6 +83,7 @@ class Shared:
     points: NDArray
     labels: NDArray | None
     scale: float
+    masses: list[Masses]
 
     def pair(self, i: int, j: int) -> Pair:
         """Users i and j."""
@@ -87,13 +91,15 @@ class Shared:
 
     def with_average(self, i: int) -> Pair:
         """User i and the average of all."""
-        return pair_on(
-            self.points, self.labels, self.scale, self._user(i), (self.ids, self.fed.weights / self.fed.n_users)
-        )
+        return pair_on(self.points, self.labels, self.scale, self._user(i), (self.ids, self.mean))
 
-    def _user(self, i: int) -> tuple[NDArray, NDArray]:
-        rows = self.fed.rows(i)
-        return self.ids[rows], self.fed.weights[rows]
+    @functools.cached_property
+    def mean(self) -> Masses:
+        """The average of all users."""
+        return average(self.masses)
+
+    def _user(self, i: int) -> tuple[NDArray, Masses]:
+        return self.ids[self.fed.rows(i)], self.masses[i]
 
 
 def shared(fed: Federation, *, use_labels: bool) -> Shared:
@@ -106,7 +112,8 @@ def shared(fed: Federation, *, use_labels: bool) -> Shared:
     labels = fed.y.astype(np.float64) if use_labels and fed.y is not None else None
     points, scale = (fed.x, fed.scale) if fed.x.dtype == np.uint8 else (fed.x.astype(np.float64) * fed.scale, 1.0)
     ids, first = row_ids(points, labels)
-    return Shared(fed, ids, points[first], None if labels is None else labels[first], scale)
+    users = [masses(fed.weights[fed.rows(i)]) for i in range(fed.n_users)]
+    return Shared(fed, ids, points[first], None if labels is None else labels[first], scale, users)
 
 
 def all_pairs(fed: Federation, *, kappa: float | None = None, tv: bool = False, gap: float = GAP) -> UserDistances:
@@ -162,11 +169,7 @@ def to_average(
     [2.44949, 1.632993, 2.44949]
     """
     base = _base(fed, kappa, tv, gap)
-    chosen = range(fed.n_users) if users is None else [int(i) for i in users]
-    require(
-        len(chosen) > 0 and all(0 <= i < fed.n_users for i in chosen),
-        f"users must be numbers 0 to {fed.n_users - 1}, at least one",
-    )
+    chosen = list(range(fed.n_users)) if users is None else chosen_users(users, fed.n_users, "users").tolist()
     ends = measured(base.with_average, chosen, kappa=kappa, tv=tv, gap=gap, small=len(fed.x) < SMALL)
     low, high = np.array([[lower, upper] for lower, upper, _ in ends]).T
     some = users is not None and sorted(chosen) != list(range(fed.n_users))
@@ -203,8 +206,7 @@ def measured(
     def one(k: int) -> tuple[float, float, bool]:
         given = make(k)
         if tv:
-            value = given.moved / given.total
-            return max(value - given.slack / 2, 0.0), min(value + given.slack / 2, 1.0), True
+            return *given.tv[1:], True
         found = between(given, float(kappa or 0.0), gap=gap)
         return found.lower, found.upper, found.closed
 
@@ -271,8 +273,6 @@ def label_shift_w1(laws: ArrayLike, class_distances: ArrayLike) -> NDArray:
         for j in range(i):
             # any plan between the labels gives an upper bound, so upper ends of the class distances need not be a
             # metric
-            found = general(
-                pair_on(points, None, 1.0, (labels, pi[i] / pi[i].sum()), (labels, pi[j] / pi[j].sum())), c, GAP
-            )
+            found = general(pair_on(points, None, 1.0, (labels, masses(pi[i])), (labels, masses(pi[j]))), c, GAP)
             out[i, j] = out[j, i] = found.upper
     return out

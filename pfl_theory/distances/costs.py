@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import require
 from ..kernels.jit import kernel, over_users
 from ..rigour.rounding import UNIT
+from ._kernels import certified_minima
 
 STORED = (
     2**29
@@ -21,6 +22,7 @@ DIRECT, DIRECT_WORK = (
     2e7,
 )  # up to so many features, or multiplications in all, differences are squared one by one; beyond, products are faster
 PIXELS_AT_ONCE = 256  # 256 * 255^2 < 2^24: sums of products of so many 8-bit pixels are exact in float32
+SMALL = 2**16  # pairs that one thread passes over
 BLOCK = 2**21  # pairs computed at once
 NEAR = (
     1e-6  # squared distances below this share of |x|^2 + |y|^2 have lost digits to cancellation and are computed again
@@ -61,7 +63,7 @@ class Costs:
     Attributes
     ----------
     x, y : ndarray
-        8-bit integers (squared distances are then exact), or float64 about a common centre.
+        8-bit integers (squared distances are then exact), or float64 divided by a power of two.
     scale : float
     x_labels, y_labels : ndarray of int64
         Zeros where labels do not count.
@@ -69,10 +71,13 @@ class Costs:
         0 where labels do not count.
     squared : ndarray, shape (m, n), or None
         Kept where it fits.
-    error, arc_error : float
-        Bounds of the absolute rounding error of a distance, from the matrix and from :meth:`arcs`.
-    farthest : float
-        Upper bound of all distances between points of x and y together.
+    relative, floor : float
+        A distance by differences, or between 8-bit integers, is off by at most ``relative`` of itself plus ``floor``.
+    x_norms, y_norms, lost : ndarray, ndarray, float
+        Squared norms about the centre: a squared distance by products is off by at most ``lost`` times their sum. 0
+        where there are no products.
+    centre : ndarray, shape (p,), or None
+        Subtracted before products are taken.
     """
 
     x: NDArray
@@ -82,9 +87,12 @@ class Costs:
     y_labels: NDArray
     kappa: float
     squared: NDArray | None
-    error: float
-    arc_error: float
-    farthest: float
+    relative: float
+    floor: float
+    x_norms: NDArray
+    y_norms: NDArray
+    lost: float
+    centre: NDArray | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,14 +101,16 @@ class Costs:
 
     def block(self, first: int, last: int) -> NDArray:
         """Squared distances of rows first..last, in units of ``scale**2``."""
-        return self.squared[first:last] if self.squared is not None else squared_distances(self.x[first:last], self.y)
+        if self.squared is not None:
+            return self.squared[first:last]
+        return squared_distances(self.x[first:last], self.y, self.centre)
 
     def columns(self, chosen: NDArray) -> NDArray:
         """Squared distances of all rows to the chosen columns."""
         return (
             np.ascontiguousarray(self.squared[:, chosen])
             if self.squared is not None
-            else squared_distances(self.x, self.y[chosen])
+            else squared_distances(self.x, self.y[chosen], self.centre)
         )
 
     def arcs(self, rows: NDArray, columns: NDArray) -> NDArray:
@@ -115,7 +125,27 @@ class Costs:
     def transposed(self) -> Costs:
         """Rows and columns exchanged."""
         squared = None if self.squared is None else np.ascontiguousarray(self.squared.T)
-        return replace(self, x=self.y, y=self.x, x_labels=self.y_labels, y_labels=self.x_labels, squared=squared)
+        return replace(
+            self,
+            x=self.y,
+            y=self.x,
+            x_labels=self.y_labels,
+            y_labels=self.x_labels,
+            x_norms=self.y_norms,
+            y_norms=self.x_norms,
+            squared=squared,
+        )
+
+    def feasible(self, v: NDArray) -> NDArray:
+        """u with u_i + v_j <= true distance for all pairs, whatever v is: every arc is lowered by its own rounding."""
+        u = np.empty(len(self.x))
+        fixed = self.scale, self.kappa, self.x_labels, self.y_labels, self.x, self.y, self.x_norms, self.y_norms
+        bound = 1 - self.relative, self.lost, NEAR
+        if self.squared is not None and self.squared.size <= SMALL:  # threads would cost more than they save
+            certified_minima(self.squared, 0, *fixed, *bound, v, u)
+        else:
+            self.over_rows(lambda first, last, block: certified_minima(block, first, *fixed, *bound, v, u))
+        return u - 2 * UNIT * np.abs(u) - self.floor  # the subtraction of v rounds once more
 
     def dense(self) -> NDArray:
         """All distances, shape (m, n)."""
@@ -156,31 +186,34 @@ def euclidean(
         Price of a difference in labels.
     """
     p = x.shape[1]
-    if x.dtype != np.uint8:
-        unit = 2.0 ** int(
-            np.frexp(max(float(np.abs(z).max(initial=0.0)) for z in (x, y)))[1]
-        )  # squares must neither vanish nor overflow
+    centre, lost = None, 0.0
+    norms = np.zeros(len(x)), np.zeros(len(y))
+    if x.dtype == np.uint8:  # exact but for the root; a scaled pixel is a float near its whole number
+        relative, floor = 8 * UNIT, 0.0 if scale == 1.0 else 4 * UNIT * scale * 255 * math.sqrt(p)
+    else:
+        largest = max(float(np.abs(z).max(initial=0.0)) for z in (x, y))
+        unit = 2.0 ** min(math.frexp(largest)[1], 1023)  # squares must neither vanish nor overflow
         x, y, scale = x / unit, y / unit, scale * unit
-        centre = 0.5 * (x.mean(0) + y.mean(0))  # norms about a middle lose the least to cancellation
-        x, y = x - centre, y - centre
-    norms = [math.sqrt(float(max(np.einsum("ij,ij->i", z, z, dtype=np.float64).max(), 0.0))) for z in (x, y)]
-    require(bool(np.isfinite(scale)), "the points are larger than floats can square; divide them by a common number")
-    radius = scale * 2 * max(norms) if x.dtype != np.uint8 else scale * 255 * math.sqrt(p)
-    arc_error = error = (
-        (4 if x.dtype == np.uint8 else p + 8) * UNIT * radius
-    )  # sums of 8-bit integers are exact, only the root rounds
-    if x.dtype != np.uint8 and not by_differences(len(x), len(y), p):
-        # Gram: |error of d^2| <= (p + 6) UNIT (|x| + |y|)^2; what is not computed again has d >= sqrt(NEAR / 2) (|x| +
-        # |y|)
-        error += (p + 6) / math.sqrt(NEAR / 2) * UNIT * scale * sum(norms)
+        reach = math.hypot(*np.maximum(np.abs(x).max(0, initial=0.0), np.abs(y).max(0, initial=0.0)).tolist())
+        require(
+            bool(np.isfinite(4 * reach * scale + kappa)),
+            "the points are larger than floats can square; divide them by a common number",
+        )
+        # differences round once, squares, the sum, the root and the product: relative to the distance itself, as long
+        # as no square vanishes
+        relative, floor = (p + 8) * UNIT, scale * math.sqrt(p) * 2.0**-535 + 2.0**-1072
+        if not by_differences(len(x), len(y), p):
+            some = np.concatenate([z[:: max(1, len(z) // 50)] for z in (x, y)])
+            centre = np.median(some, axis=0)  # a middle that no outlier moves
+            norms = tuple(np.einsum("ij,ij->i", z - centre, z - centre) for z in (x, y))  # type: ignore[assignment]
+            lost = 2 * (p + 10) * UNIT
     whole = np.zeros(len(x), np.int64), np.zeros(len(y), np.int64)
     if labels is not None:
         codes = np.unique(np.concatenate(labels), return_inverse=True)[1]
         whole = codes[: len(x)].astype(np.int64), codes[len(x) :].astype(np.int64)
-    priced = UNIT * (radius + 2 * kappa) if kappa else 0.0  # one more sum
     bytes_needed = len(x) * len(y) * (4 if x.dtype == np.uint8 else 8)
-    squared = squared_distances(x, y) if bytes_needed <= STORED else None
-    return Costs(x, y, scale, *whole, kappa, squared, error + priced, arc_error + priced, radius + kappa)
+    squared = squared_distances(x, y, centre) if bytes_needed <= STORED else None
+    return Costs(x, y, scale, *whole, kappa, squared, relative, floor, *norms, lost, centre)
 
 
 def by_differences(m: int, n: int, p: int) -> bool:
@@ -188,8 +221,8 @@ def by_differences(m: int, n: int, p: int) -> bool:
     return p <= DIRECT or m * n * p <= DIRECT_WORK
 
 
-def squared_distances(x: NDArray, y: NDArray) -> NDArray:
-    """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64."""
+def squared_distances(x: NDArray, y: NDArray, centre: NDArray | None = None) -> NDArray:
+    """||x_i - y_j||^2, shape (m, n): exact int32 for 8-bit integers, else float64, products about `centre`."""
     m, n = len(x), len(y)
     if x.dtype == np.uint8 and x.shape[1] <= 2**31 // 255**2:
         return _squared_pixels(x, y)
@@ -200,10 +233,11 @@ def squared_distances(x: NDArray, y: NDArray) -> NDArray:
     if by_differences(m, n, x.shape[1]):
         over_users(lambda _, first, last: squared_differences(x, y[first:last], out[:, first:last]), pieces)
         return out
-    nx, ny = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
+    a, b = (x, y) if centre is None else (x - centre, y - centre)
+    nx, ny = np.einsum("ij,ij->i", a, a), np.einsum("ij,ij->i", b, b)
 
     def piece(_: int, first: int, last: int) -> None:
-        part = x @ y[first:last].T
+        part = a @ b[first:last].T
         part *= -2
         part += nx[:, None]
         part += ny[first:last]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..rigour.rounding import UNIT
+
 OPTIMAL = 1  # POT's result code
+CAPPED = 3  # times that a problem is solved with capped costs
 CAP = 1e4  # times the mean reduced cost of the first plan
 
 
@@ -53,17 +57,41 @@ def solve_certified(a: NDArray, b: NDArray, costs: NDArray, gap: float) -> tuple
     all pairs.
 
     POT's tolerance is absolute for costs of mean 1: where a far outlier makes the mean much larger than what is moved,
-    a relative gap is left. Then the problem is solved once more with the reduced costs ``c - u - v``, capped:
-    potentials of smaller costs are feasible for the larger ones, and a plan that avoids the capped arcs costs the same.
+    a relative gap is left, and potentials as large as the outlier have lost the digits of the others. Then the problem
+    is solved again with costs capped a little above the dearest arc of the plan, and with the reduced costs
+    ``c - u - v``, capped: potentials of smaller costs are feasible for the larger ones, and a plan that avoids the
+    capped arcs costs the same.
     """
+    size = math.frexp(float(costs.max(initial=0.0)))[1]
+    flow, u, v = _certified(a, b, np.ldexp(costs, -size), gap)  # masses times costs must not overflow
+    with np.errstate(over="ignore"):
+        return flow, np.ldexp(u, size), np.ldexp(v, size)
+
+
+def _certified(a: NDArray, b: NDArray, costs: NDArray, gap: float) -> tuple[Flow, NDArray, NDArray]:
     flow = solve_dense(a, b, costs)
     u, v = transforms(costs, flow.v)
-    open_, value = _left(flow, costs, u, v), float(flow.mass @ costs[flow.rows, flow.columns])
-    if open_ > gap * value:
-        again = solve_dense(a, b, np.minimum(costs - u[:, None] - v, CAP * open_ / float(a.sum())))
-        u, v = transforms(costs, v + again.v)
-        flow = min(flow, again, key=lambda f: float(f.mass @ costs[f.rows, f.columns]))
-    return flow, u, v
+    if not _left(flow, costs, u, v) > gap * _value(flow, costs):  # also where a potential is NaN
+        return flow, u, v
+    for _ in range(CAPPED):
+        cap = 4 * float(costs[flow.rows, flow.columns].max())
+        if not 0 < cap < costs.max():
+            break
+        flow, u, v = _better(solve_dense(a, b, np.minimum(costs, cap)), 0.0, flow, u, v, costs)
+        if not _left(flow, costs, u, v) > gap * _value(flow, costs):
+            return flow, u, v
+    open_ = _left(flow, costs, u, v)
+    again = solve_dense(a, b, np.minimum(costs - u[:, None] - v, CAP * open_ / float(a.sum())))
+    return _better(again, v, flow, u, v, costs)
+
+
+def _better(
+    again: Flow, base: NDArray | float, flow: Flow, u: NDArray, v: NDArray, costs: NDArray
+) -> tuple[Flow, NDArray, NDArray]:
+    """The cheaper plan, and the potentials that leave less of it open."""
+    other = transforms(costs, base + again.v)
+    flow = min(flow, again, key=lambda f: _value(f, costs))
+    return flow, *min((u, v), other, key=lambda pair: _left(flow, costs, *pair))
 
 
 def transforms(costs: NDArray, v: NDArray) -> tuple[NDArray, NDArray]:
@@ -72,8 +100,15 @@ def transforms(costs: NDArray, v: NDArray) -> tuple[NDArray, NDArray]:
     return u, (costs - u[:, None]).min(0)
 
 
+def _value(flow: Flow, costs: NDArray) -> float:
+    return float(flow.mass @ costs[flow.rows, flow.columns])
+
+
 def _left(flow: Flow, costs: NDArray, u: NDArray, v: NDArray) -> float:
-    return float(flow.mass @ (costs[flow.rows, flow.columns] - u[flow.rows] - v[flow.columns]))
+    """What potentials leave open of a plan, and what their own size may hide of it."""
+    left = costs[flow.rows, flow.columns] - u[flow.rows] - v[flow.columns]
+    hidden = UNIT * (np.abs(u[flow.rows]) + np.abs(v[flow.columns]))
+    return float(flow.mass @ (np.abs(left) + hidden))
 
 
 def solve_sparse(a: NDArray, b: NDArray, rows: NDArray, columns: NDArray, costs: NDArray) -> Flow:

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 from ..errors import require
 from ..federations.measure import Measure
 from ..seeds import generator
+from .masses import MOST_UNITS, Masses, as_floats, as_fraction, digits, masses, summed
 
-# Weights are read as fractions with denominators up to DENOMINATOR where they are such fractions to the last bits;
-# their common denominator may be up to 2^46: POT multiplies one side by the ratio of two equal sums, which changes all
-# masses together by at most 2^46 * 2^-52, and its flows round back to the exact integers.
-DENOMINATOR = 10**6
-MOST_UNITS = 2**46
 PIXEL = 1.0 / 255.0
 
 
@@ -42,6 +38,9 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
     [0, 1, 0]
     """
     rows = np.ascontiguousarray(x if x.dtype.kind != "f" else x + 0.0)  # -0.0 becomes 0.0
+    if rows.shape[1] == 1 and labels is None:
+        _, first, ids = np.unique(rows[:, 0], return_index=True, return_inverse=True)
+        return ids.astype(np.int64), first.astype(np.int64)
     raw = rows.view(np.uint8).reshape(len(rows), -1)
     odd = generator(0, "keys of rows").integers(0, 2**63, size=raw.shape[1] // 8 + 2, dtype=np.uint64) * np.uint64(
         2
@@ -70,61 +69,6 @@ def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray
     return ids.ravel().astype(np.int64), first.astype(np.int64)
 
 
-def integer_masses(*weights: NDArray) -> tuple[list[NDArray], int, float]:
-    """Weights as integers over one total.
-
-    Where all weights are fractions (to the last bits) with a small common denominator, the integers are these
-    fractions: masses are then exact, and so is what a solver adds and subtracts. Else the weights are rounded to
-    multiples of 2^-46.
-
-    Returns
-    -------
-    masses : list of ndarray of int64
-        Each sums to `total`.
-    total : int
-    slack : float
-        Sum over the measures of the L1 distance between masses / total and the weights; 0 for fractions.
-
-    Examples
-    --------
-    >>> integer_masses(np.array([0.5, 0.5]), np.full(3, 1 / 3))
-    ([array([3, 3]), array([2, 2, 2])], 6, 0.0)
-    """
-    total = _common_denominator(weights)
-    if total:
-        masses = [np.rint(w * total).astype(np.int64) for w in weights]
-        if all(int(m.sum()) == total for m in masses):
-            divisor = math.gcd(*(int(np.gcd.reduce(m)) for m in masses))
-            return [m // divisor for m in masses], total // divisor, 0.0
-    masses, slack = [], 0.0
-    for w in weights:
-        share = w / math.fsum(w)
-        m = np.rint(share * MOST_UNITS).astype(np.int64)
-        excess = int(m.sum()) - MOST_UNITS
-        order = np.argsort(-m, kind="stable")
-        unit = 1 if excess > 0 else -1
-        m[order[: abs(excess) % len(m)]] -= unit  # each weight was rounded by half a unit at most: |excess| < len(m)
-        masses.append(m)
-        slack += float(np.abs(m / MOST_UNITS - share).sum()) + len(m) * 2.0**-52 * float(share.max())
-    return masses, MOST_UNITS, slack
-
-
-def _common_denominator(weights: tuple[NDArray, ...]) -> int:
-    """Common denominator of all weights, or 0."""
-    total = 1
-    values = np.unique(np.concatenate(weights))
-    if len(values) > 10_000:
-        return 0
-    for value in values:
-        fraction = Fraction(float(value)).limit_denominator(DENOMINATOR)
-        if abs(float(fraction) - value) > 4 * math.ulp(value):
-            return 0
-        total = math.lcm(total, fraction.denominator)
-        if total > MOST_UNITS:
-            return 0
-    return total
-
-
 def whole_pixels(points: NDArray) -> tuple[NDArray, float]:
     """Points as 8-bit integers and the factor back, where they are exactly that; else float64 and 1.
 
@@ -134,10 +78,6 @@ def whole_pixels(points: NDArray) -> tuple[NDArray, float]:
         return points, 1.0
     if points.dtype.kind in "ui":
         small = points.size > 0 and points.min() >= 0 and points.max() <= 255
-        require(
-            small or not points.size or int(np.abs(points.astype(object)).max()) <= 2**53,
-            "integer points beyond 2^53 have no exact float; scale them",
-        )
         return points.astype(np.uint8 if small else np.float64), 1.0
     x = points.astype(np.float64, copy=False)
     for scale in (1.0, PIXEL):
@@ -164,50 +104,96 @@ class Pair:
     ----------
     ids_p, ids_q : ndarray of int64
         Point of each row of p and of q.
-    mass_p, mass_q : ndarray of int64
-        Mass of each row, in units of 1 / total.
+    masses_p, masses_q : Masses
+        Mass of each row.
     points, labels : ndarray, shapes (k, features) and (k,) or None
         The distinct points; the value of a feature is ``points * scale``.
-    total, slack : int, float
-        See :func:`integer_masses`.
+    total : int
+        Units of mass in 1.
     sources, sinks : ndarray of int64
         Points with more mass in p than in q, and the reverse.
     excess, deficit : ndarray of int64
-        How much more; both sum to ``total * TV(p, q)``.
+        How much more; their sums agree.
+    error : ndarray, shape (k,), or None
+        Bound of what remains unknown of the difference of masses at each point; None where nothing does.
+    difference : ndarray, shape (LIMBS, k), or None
+        The differences themselves in fixed point, where they are no whole numbers of units.
+    residual : ndarray, shape (k,), or None
+        What `excess` and `deficit` leave of them, in units of 1.
     """
 
     ids_p: NDArray
     ids_q: NDArray
-    mass_p: NDArray
-    mass_q: NDArray
+    masses_p: Masses
+    masses_q: Masses
     points: NDArray
     labels: NDArray | None
     scale: float
     total: int
-    slack: float
     sources: NDArray
     sinks: NDArray
     excess: NDArray
     deficit: NDArray
+    error: NDArray | None = None
+    difference: NDArray | None = None
+    residual: NDArray | None = None
 
     @property
     def moved(self) -> int:
-        """Mass that must move: total times the total variation distance."""
+        """Mass that must move, in units."""
         return int(self.excess.sum())
 
-    def diameter(self, kappa: float = 0.0) -> float:
-        """Upper bound of the distance between any two points of both measures, where rounded weights make it count;
-        else 0.
+    @property
+    def share(self) -> float:
+        """The same as a share of 1."""
+        return self.moved / self.total
+
+    @property
+    def tv(self) -> tuple[float, float, float]:
+        """Total variation, and its certified ends."""
+        if self.difference is None:
+            value = Fraction(self.moved, self.total)
+        else:
+            value = as_fraction(self.difference[:, np.isin(np.arange(len(self.points)), self.sources)])
+        if self.error is None:
+            error = Fraction(0)
+        else:
+            error = Fraction(math.fsum(self.error)) * Fraction(1, 2) * (1 + Fraction(1, 2**40))
+        return float(value), max(below(value - error), 0.0), min(above(value + error), 1.0)
+
+    def routes(self, kappa: float = 0.0) -> NDArray:
+        """Bounds of the distances of all points to one in the middle: what is not known of the masses at a point goes
+        by way of it (docs/theory/distances.md#8-2-rounded-weights).
         """
-        if not self.slack:
+        x = self.points.astype(np.float64)
+        size = float(np.abs(x).max()) or 1.0
+        away = (x - np.median(x, axis=0)) / size
+        squares = np.einsum("ij,ij->i", away, away) + x.shape[1] * 2.0**-1000
+        return (size * self.scale * np.sqrt(squares) + kappa) * (1 + 1e-9)
+
+    def allowance(self, routes: NDArray | None = None, *, kappa: float = 0.0) -> float:
+        """How much W1 may differ from that of the differences of masses as they stand here."""
+        if self.error is None or not self.error.any():
             return 0.0
-        x = self.points[np.unique(np.concatenate([self.ids_p, self.ids_q]))].astype(np.float64)
-        return 2 * self.scale * math.hypot(*np.abs(x - x[0]).max(0).tolist()) * (1 + 1e-9) + kappa
+        return math.fsum(self.error * (self.routes(kappa) if routes is None else routes))
 
     @property
     def common_points(self) -> int:
         """Points that carry mass in both measures."""
-        return len(np.intersect1d(self.ids_p[self.mass_p > 0], self.ids_q[self.mass_q > 0]))
+        p, q = (ids[m.weights > 0] for ids, m in ((self.ids_p, self.masses_p), (self.ids_q, self.masses_q)))
+        return len(np.intersect1d(p, q))
+
+
+def above(value: Fraction) -> float:
+    """A float that is not smaller."""
+    near = float(value)
+    return near if Fraction(near) >= value else math.nextafter(near, math.inf)
+
+
+def below(value: Fraction) -> float:
+    """A float that is not larger."""
+    near = float(value)
+    return near if Fraction(near) <= value else math.nextafter(near, -math.inf)
 
 
 def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
@@ -234,6 +220,8 @@ def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
     )
     labels = None
     if use_labels and p.labels is not None and q.labels is not None:
+        kinds = ["numbers" if m.labels.dtype.kind in "uifb" else "names" for m in (p, q) if m.labels is not None]
+        require(kinds[0] == kinds[1], f"the labels of p are {kinds[0]}, those of q {kinds[1]}; they must agree")
         joined = np.concatenate([p.labels, q.labels])
         labels = (
             np.unique(joined, return_inverse=True)[1].astype(np.float64)
@@ -243,24 +231,92 @@ def pair(p: Measure, q: Measure, *, use_labels: bool) -> Pair:
         require(bool(np.isfinite(labels).all()), "labels contain NaN or infinity; drop those points")
     ids, first = row_ids(points, labels)
     return pair_on(
-        points[first], None if labels is None else labels[first], scale, (ids[:m], p.weights), (ids[m:], q.weights)
+        points[first],
+        None if labels is None else labels[first],
+        scale,
+        (ids[:m], masses(p.weights)),
+        (ids[m:], masses(q.weights)),
     )
 
 
 def pair_on(
-    points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDArray, NDArray], q: tuple[NDArray, NDArray]
+    points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDArray, Masses], q: tuple[NDArray, Masses]
 ) -> Pair:
-    """Two measures given on distinct common points, each by the point and the weight of its rows."""
-    (ids_p, weights_p), (ids_q, weights_q) = p, q
-    (mass_p, mass_q), total, slack = integer_masses(weights_p, weights_q)
-    more = (np.bincount(ids_p, mass_p, len(points)) - np.bincount(ids_q, mass_q, len(points))).astype(np.int64)
-    if slack:  # only the difference of the measures counts, point by point
-        a, b = (np.bincount(ids, w / math.fsum(w), len(points)) for ids, w in (p, q))
-        most = max(int(np.bincount(ids).max()) for ids in (ids_p, ids_q))
-        slack = float(np.abs(a - b - more / total).sum()) + (most + 4) * 2.0**-52
+    """Two measures given on distinct common points, each by the point and the mass of its rows."""
+    (ids_p, masses_p), (ids_q, masses_q) = p, q
+    k = len(points)
+    total = math.lcm(masses_p.total, masses_q.total)
+    counts = [m.counts for m in (masses_p, masses_q) if m.counts is not None]
+    if not 0 < total <= MOST_UNITS or len(counts) < 2:
+        return as_floats_read(points, labels, scale, p, q)
+    units_p, units_q = (counts * (total // m.total) for counts, m in zip(counts, (masses_p, masses_q), strict=True))
+    of_p, of_q = np.bincount(ids_p, units_p, k), np.bincount(ids_q, units_q, k)
+    more = (of_p - of_q).astype(np.int64)
+    error = None
+    if masses_p.off or masses_q.off:  # the other reading of these weights
+        error = (masses_p.off * of_p + masses_q.off * of_q) / total * (1 + 1e-9)
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
     return Pair(
-        ids_p, ids_q, mass_p, mass_q, points, labels, scale, total, slack, sources, sinks, more[sources], -more[sinks]
+        ids_p,
+        ids_q,
+        masses_p,
+        masses_q,
+        points,
+        labels,
+        scale,
+        total,
+        sources,
+        sinks,
+        more[sources],
+        -more[sinks],
+        error,
+    )
+
+
+def as_floats_read(
+    points: NDArray, labels: NDArray | None, scale: float, p: tuple[NDArray, Masses], q: tuple[NDArray, Masses]
+) -> Pair:
+    """The same for weights that are real numbers w_i / sum w: differences point by point in fixed point, then rounded
+    to 2^-46 of what moves, so that measures that nearly agree are known as well as others.
+    """
+    (ids_p, masses_p), (ids_q, masses_q) = p, q
+    k = len(points)
+    difference = summed(ids_p, masses_p.limbs(), k) - summed(ids_q, masses_q.limbs(), k)
+    rows = np.bincount(ids_p, minlength=k) + np.bincount(ids_q, minlength=k)
+    size = sum(
+        np.bincount(ids, m.weights / np.repeat(np.array([float(s) for s in m.sums]), m.sizes), k) for ids, m in (p, q)
+    )
+    doubt = rows * 2.0**-118 + size * 2.0**-100
+    d = as_floats(difference)
+    d[np.abs(d) <= doubt] = 0.0
+    unit = 46 - math.frexp(max(math.fsum(d[d > 0]), math.fsum(-d[d < 0])) or 1.0)[1]
+    more = np.rint(np.ldexp(d, unit)).astype(np.int64)
+    more = np.where(more == 0, np.sign(d).astype(np.int64), more)  # specks keep a unit, and with it a place in the plan
+    surplus = int(more.sum())
+    if surplus:  # taken from the larger masses of the side that has too much: none of them is used up
+        side = np.abs(more) * (np.sign(more) == np.sign(surplus))
+        order = np.flatnonzero(2 * side >= side.max())
+        each, rest = divmod(abs(surplus), len(order))
+        more[order] -= int(np.sign(surplus)) * each
+        more[order[:rest]] -= int(np.sign(surplus))
+    residual = np.where(more == 0, 0.0, as_floats(difference - digits(np.ldexp(more.astype(np.float64), -unit))))
+    sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
+    return Pair(
+        ids_p,
+        ids_q,
+        masses_p,
+        masses_q,
+        points,
+        labels,
+        scale,
+        2**unit,
+        sources,
+        sinks,
+        more[sources],
+        -more[sinks],
+        doubt,
+        difference,
+        residual,
     )
 
 

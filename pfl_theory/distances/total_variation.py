@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import require
 from ..federations.measure import Measure
-from .support import DENOMINATOR, pair
+from .support import pair
 
 TRIVIAL = (
     "no point is common to both: between samples of continuous laws this total variation is 1 whatever the laws "
@@ -25,30 +25,39 @@ class TotalVariation(float):
 
     Attributes
     ----------
+    lower, upper : float
+        Certified ends: between them lies the value for the weights as real numbers w_i / sum w, and for counts where
+        the weights are rounded quotients of counts.
     common_points : int
         Points with mass in both measures.
     note : str
         A warning where the number says nothing about the laws behind samples; else empty.
     """
 
+    lower: float
+    upper: float
     common_points: int
     note: str
 
-    def __new__(cls, value: float, common_points: int = 0) -> TotalVariation:
+    def __new__(
+        cls, value: float, common_points: int = 0, lower: float | None = None, upper: float | None = None
+    ) -> TotalVariation:
         made = super().__new__(cls, value)
+        made.lower, made.upper = value if lower is None else lower, value if upper is None else upper
         made.common_points = common_points
         made.note = "" if common_points else TRIVIAL
         return made
 
-    def __getnewargs__(self) -> tuple[float, int]:  # type: ignore[override]
-        return float(self), self.common_points
+    def __getnewargs__(self) -> tuple[float, int, float, float]:  # type: ignore[override]
+        return float(self), self.common_points, self.lower, self.upper
 
 
 def total_variation(p: Measure, q: Measure) -> TotalVariation:
     """Total variation distance (1/2) sum_z |p(z) - q(z)| of two finite measures, exact.
 
-    Equal points (with equal labels, where there are labels) are merged first. Where the weights are fractions to the
-    last bits, the sum is taken in integers.
+    Equal points (with equal labels, where there are labels) are merged first. Exact refers to the weights as real
+    numbers w_i / sum w: the value is rounded once. Where the weights of both measures are rounded quotients of counts
+    (uniform ones are), the sum is taken over the counts, and the ends `lower` and `upper` hold both values.
 
     Parameters
     ----------
@@ -74,14 +83,15 @@ def total_variation(p: Measure, q: Measure) -> TotalVariation:
     'no point is common to bo'
     """
     found = pair(p, q, use_labels=p.labels is not None)
-    return TotalVariation(found.moved / found.total, found.common_points)
+    value, lower, upper = found.tv
+    return TotalVariation(value, found.common_points, lower, upper)
 
 
 def total_variation_fraction(p: Measure, q: Measure) -> Fraction:
     """The same as an exact fraction.
 
-    Weights that are fractions with a denominator up to a million to the last bits are read as these fractions, other
-    weights as the binary fractions that floats are, divided by their sum.
+    Where the weights of both measures are rounded quotients of whole numbers, with denominators up to a million, they
+    are read as these; else as the binary fractions that floats are, divided by their sum.
 
     Examples
     --------
@@ -90,20 +100,13 @@ def total_variation_fraction(p: Measure, q: Measure) -> Fraction:
     Fraction(1, 3)
     """
     found = pair(p, q, use_labels=p.labels is not None)
-    if found.slack == 0.0:
+    if found.difference is None:
         return Fraction(found.moved, found.total)
     difference: dict[int, Fraction] = {}
-    for sign, ids, weights in ((1, found.ids_p, p.weights), (-1, found.ids_q, q.weights)):
-        exact = [_fraction(w) for w in weights]
-        total = sum(exact)
-        for point, w in zip(ids.tolist(), exact, strict=True):
-            difference[point] = difference.get(point, Fraction(0)) + sign * w / total
+    for sign, ids, given in ((1, found.ids_p, found.masses_p), (-1, found.ids_q, found.masses_q)):
+        for point, mass in zip(ids.tolist(), given.fractions(), strict=True):
+            difference[point] = difference.get(point, Fraction(0)) + sign * mass
     return sum((abs(d) for d in difference.values()), Fraction(0)) / 2
-
-
-def _fraction(weight: float) -> Fraction:
-    near = Fraction(float(weight)).limit_denominator(DENOMINATOR)
-    return near if abs(float(near) - weight) <= 4 * math.ulp(weight) else Fraction(float(weight))
 
 
 def between_label_laws(laws: ArrayLike) -> NDArray:

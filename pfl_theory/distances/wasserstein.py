@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import one_of, require
-from ..federations.measure import Measure
+from ..federations.measure import Measure, given_array
 from ..rigour.rounding import UNIT
 from . import column_generation
 from .costs import STORED, Costs, euclidean
+from .masses import Masses, as_floats, exact_product
 from .metrics import checked_matrix, distances_by, real_matrix
 from .solvers import SolverError, solve_certified
-from .support import Pair, pair, whole_pixels
+from .support import Pair, as_floats_read, pair, whole_pixels
 
 GAP = 1e-9  # relative; what "exact" means where solvers work in floats
 DENSE = 1_300_000  # up to so many pairs the dense problem is solved: faster there, and simpler
+SHIFT = 47  # masses are below 2^46
+PLAN_UNITS = 2**60  # of a plan between weights that are no counts
 METRICS = ("euclidean", "labelled")
 
 
@@ -47,7 +52,7 @@ class Potential:
 
     def __call__(self, points: ArrayLike, labels: ArrayLike | None = None) -> NDArray:
         """Values at `points`, shape (m, p), with `labels` where the metric has them."""
-        z = np.asarray(points)
+        z = given_array(points, "potential: points")
         z = z[:, None] if z.ndim == 1 else z
         require(
             z.ndim == 2 and z.shape[1] == self.anchors.shape[1],
@@ -93,8 +98,6 @@ class W1:
         Total variation distance on the same points: the share of mass that has to move.
     method : str
         ``equal``, ``line`` (one dimension, closed form), ``dense`` or ``sparse`` (column generation).
-    potential : Potential
-        1-Lipschitz, attains `lower`.
     rounds : int
         Pricing rounds of column generation.
     closed : bool
@@ -106,11 +109,11 @@ class W1:
     upper: float
     tv: float
     method: str
-    potential: Potential = field(repr=False)
     rounds: int = 0
     closed: bool = True
     _pair: Pair = field(repr=False, default=None)  # type: ignore[assignment]
-    _flow: tuple[NDArray, NDArray, NDArray] = field(repr=False, default=None)  # type: ignore[assignment]
+    _flow: Callable[[], tuple[NDArray, NDArray, NDArray]] = field(repr=False, default=None)  # type: ignore[assignment]
+    _potential: Callable[[], Potential] = field(repr=False, default=None)  # type: ignore[assignment]
 
     def __float__(self) -> float:
         return self.upper
@@ -120,6 +123,11 @@ class W1:
         """upper - lower."""
         return self.upper - self.lower
 
+    @functools.cached_property
+    def potential(self) -> Potential:
+        """1-Lipschitz, attains `lower`."""
+        return self._potential()
+
     @property
     def plan(self) -> Any:
         """An optimal plan: sparse array, shape (len(p), len(q)), in probability; its marginals are the weights.
@@ -128,10 +136,8 @@ class W1:
         """
         from scipy.sparse import coo_array
 
-        rows, columns, mass = _spread(self._pair, *self._flow)
-        return coo_array(
-            (mass / self._pair.total, (rows, columns)), shape=(len(self._pair.ids_p), len(self._pair.ids_q))
-        )
+        rows, columns, share = _spread(self._pair, *self._flow())
+        return coo_array((share, (rows, columns)), shape=(len(self._pair.ids_p), len(self._pair.ids_q)))
 
 
 def wasserstein(
@@ -224,11 +230,43 @@ def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
     """W1 of two measures already on common points (:func:`~pfl_theory.distances.support.pair`), Euclidean plus `kappa`
     per label.
     """
+    return _by_either_reading(given, lambda pair: _between(pair, kappa, gap))
+
+
+def _by_either_reading(given: Pair, solve: Callable[[Pair], W1]) -> W1:
+    """Ends that hold both readings of the weights; where those lie too far apart, of the weights as real numbers."""
+    try:
+        return solve(given)
+    except SolverError:
+        if given.difference is not None or given.error is None:
+            raise
+        p, q = (given.ids_p, given.masses_p), (given.ids_q, given.masses_q)
+        return solve(as_floats_read(given.points, given.labels, given.scale, p, q))
+
+
+def _or_nearly_equal(given: Pair, error: SolverError, routes: NDArray, kappa: float, metric: Any = None) -> W1:
+    """Where less moves than the rounding of weights, and that cannot be told to the gap: all that differs goes by way
+    of the middle.
+    """
+    if given.difference is None or given.share > (len(given.ids_p) + len(given.ids_q)) * UNIT:
+        raise error
+    differs = math.fsum(np.abs(as_floats(given.difference)) * routes) + given.allowance(routes)
+    return _equal(given, differs * (1 + 1e-9), kappa, metric)
+
+
+def _between(given: Pair, kappa: float, gap: float) -> W1:
     if not given.moved:
-        return _equal(given, kappa)
+        return _equal(given, given.allowance(kappa=kappa), kappa)
+    try:
+        return _moved(given, kappa, gap)
+    except SolverError as error:
+        return _or_nearly_equal(given, error, given.routes(kappa), kappa)
+
+
+def _moved(given: Pair, kappa: float, gap: float) -> W1:
+    if given.points.shape[1] == 1 and not kappa:
+        return _line(given, gap)
     x, y = given.points[given.sources], given.points[given.sinks]
-    if x.shape[1] == 1 and not kappa:
-        return _line(given)
     labels = None if given.labels is None else (given.labels[given.sources], given.labels[given.sinks])
     costs = euclidean(x, y, scale=given.scale, labels=labels, kappa=kappa)
     a, b = given.excess, given.deficit
@@ -277,76 +315,176 @@ def _certified(
     )
     if not exact:
         raise SolverError("the plan does not have the given marginals")
-    share = given.moved / given.total
-    cost = math.fsum(mass * costs.arcs(rows, columns)) / given.total
-    dual = math.fsum(np.concatenate([a * u, b * v])) / given.total
-    # products and sums of the dual value are rounded once each; potentials are differences of distances
-    size = (math.fsum(a * np.abs(u)) + math.fsum(b * np.abs(v))) / given.total
-    spread = 4 * UNIT * (costs.farthest + float(np.abs(u).max()) + float(np.abs(v).max()))
-    moved_by_rounding = (
-        given.slack * given.diameter(costs.kappa) / 2
-    )  # weights that are not fractions were rounded, at all points [theory 8.2]
-    above = 4 * UNIT * cost + share * costs.arc_error + moved_by_rounding
-    below = 4 * UNIT * size + share * (costs.error + spread) + moved_by_rounding
-    lower, upper = max(dual - below, 0.0), cost + above
-    if not lower <= upper or cost - dual > gap * cost + above + below:
-        raise SolverError(f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}")
-    anchors = given.points[given.sinks], None if given.labels is None else given.labels[given.sinks]
-    potential = Potential(*anchors, given.scale, costs.kappa, -v)
-    return W1(
-        float(lower), float(upper), share, method, potential, rounds, bool(cost - dual <= above + below), given, flow
+    arcs = costs.arcs(rows, columns)
+    dual, size = potential_size(given, u, v)
+    v = v - np.median(v)  # smaller potentials round less
+    routes = given.routes(costs.kappa) if given.error is not None else np.zeros(0)
+    unknown = given.allowance(routes)
+    cost, left, shares = plan_value(given, rows, columns, mass, arcs, routes)
+    upper = cost * (1 + costs.relative) + given.share * costs.floor + left + unknown
+    lower = potential_value(given, costs.feasible(v), v) - unknown
+    potential = functools.partial(_anchored, given, costs.kappa, v)
+    return _ends(
+        given, (cost, upper, dual, size), lower, gap, method, rounds, lambda: (rows, columns, shares), potential
     )
 
 
-def _equal(given: Pair, kappa: float) -> W1:
+def plan_value(
+    given: Pair, rows: NDArray, columns: NDArray, mass: NDArray, arcs: NDArray, routes: NDArray
+) -> tuple[float, float, NDArray]:
+    """The cost of a plan, rounded up, what it may cost to give it the masses that were rounded to integers, and the
+    plan.
+
+    What a far point lacks is added to its largest flow, at that flow's own price: its partner then lacks it, which is
+    near; what is lacking in the end goes by way of the middle.
+    """
+    flow, left = mass / given.total, 0.0
+    if given.residual is not None:
+        from_, to = given.residual[given.sources].copy(), -given.residual[given.sinks]
+        far, near = routes[given.sources], routes[given.sinks]
+        best = _largest_flows(rows, mass)
+        best = best[near[columns[best]] < far[rows[best]]]
+        added = np.zeros(len(mass))
+        added[best] = from_[rows[best]]
+        to -= np.bincount(columns[best], added[best], len(to))
+        from_[rows[best]] = 0.0
+        best = _largest_flows(columns, mass)
+        best = best[far[rows[best]] < near[columns[best]]]
+        added[best] += to[columns[best]]
+        from_ -= np.bincount(rows[best], to[columns[best]], len(from_))
+        to[columns[best]] = 0.0
+        if (flow + added < 0).any():
+            from_, to, added = given.residual[given.sources], -given.residual[given.sinks], np.zeros(len(mass))
+        lacking = np.concatenate([np.abs(from_), np.abs(to)])
+        lacking += 16 * UNIT * np.concatenate([np.abs(given.residual[z]) for z in (given.sources, given.sinks)])
+        left = math.fsum(lacking * np.concatenate([far, near])) * (1 + 1e-9)
+        left += 8 * UNIT * math.fsum(np.abs(added) * arcs)
+        flow = flow + added
+    return math.fsum(flow * arcs) * (1 + 8 * UNIT), left, flow
+
+
+def potential_value(given: Pair, u: NDArray, v: NDArray) -> float:
+    """sum p_i u_i + sum q_j v_j over what is moved, from below: products and sum are exact, what follows rounds
+    down.
+    """
+    value = np.concatenate([u, v])
+    size = math.frexp(float(np.abs(value).max(initial=0.0)))[1]
+    value = np.ldexp(value, -size)
+    mass = np.ldexp(np.concatenate([given.excess, given.deficit]).astype(np.float64), -SHIFT)
+    exact = math.fsum(np.concatenate(exact_product(mass, value))) - len(mass) * 2.0**-1000
+    found = (exact - 4 * UNIT * abs(exact)) * (2**SHIFT / given.total)
+    if given.residual is not None:
+        rest = np.concatenate([given.residual[given.sources], -given.residual[given.sinks]]) * value
+        found += math.fsum(rest) - 16 * UNIT * math.fsum(np.abs(rest)) - 4 * UNIT * abs(found)
+    with contextlib.suppress(OverflowError):
+        found = math.ldexp(found, size)
+    return math.nextafter(found, -math.inf)
+
+
+def potential_size(given: Pair, u: NDArray, v: NDArray) -> tuple[float, float]:
+    """The value of potentials as floats give it, and of their absolute values, which its rounding is relative to."""
+    a, b = given.excess / given.total, given.deficit / given.total
+    if given.residual is not None:
+        a, b = a + given.residual[given.sources], b - given.residual[given.sinks]
+    return float(a @ u) + float(b @ v), float(a @ np.abs(u)) + float(b @ np.abs(v))
+
+
+def _anchored(given: Pair, kappa: float, v: NDArray) -> Potential:
+    labels = None if given.labels is None else given.labels[given.sinks]
+    return Potential(given.points[given.sinks], labels, given.scale, kappa, -v)
+
+
+def _ends(
+    given: Pair,
+    found: tuple[float, float, float, float],
+    lower: float,
+    gap: float,
+    method: str,
+    rounds: int,
+    flow: Callable[[], tuple[NDArray, NDArray, NDArray]],
+    potential: Callable[[], Potential],
+) -> W1:
+    """Both ends, or an error: a gap above the one that was asked for is no result."""
+    cost, upper, dual, size = found
+    lower, upper = max(lower, 0.0), math.nextafter(upper, math.inf)
+    if not (lower <= upper and upper - lower <= gap * upper):  # also where an end is NaN
+        raise SolverError(
+            f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}, ends {lower:.12g} and {upper:.12g}, "
+            f"relative gap asked for {gap:g}"
+        )
+    # potentials are sums along a tree of as many distances as there are points
+    along = (16 + len(given.sources) + len(given.sinks)) * UNIT * (cost + size)
+    closed = cost - dual <= (upper - cost) + (dual - lower) + along
+    return W1(lower, upper, given.share, method, rounds, bool(closed), given, flow, potential)
+
+
+def _equal(given: Pair, upper: float, kappa: float, metric: Any = None) -> W1:
     none = np.zeros(0, np.int64)
     anchors = given.points[:1], None if given.labels is None else given.labels[:1]
-    upper = given.slack * given.diameter(kappa) / 2
-    return W1(
-        0.0,
-        upper,
-        0.0,
-        "equal",
-        Potential(*anchors, given.scale, kappa, np.zeros(1)),
-        0,
-        True,
-        given,
-        (none, none, none),
-    )
+
+    def potential() -> Potential:
+        if metric is not None:
+            return Potential(anchors[0] * given.scale, None, 1.0, 0.0, np.zeros(1), metric)
+        return Potential(*anchors, given.scale, kappa, np.zeros(1))
+
+    return W1(0.0, upper, 0.0, "equal", 0, True, given, lambda: (none, none, none), potential)
 
 
-def _line(given: Pair) -> W1:
-    """One dimension: W1 = int |F - G|, with phi' = -sign(F - G) and the monotone plan [theory 8.2]."""
-    place = np.concatenate([given.sources, given.sinks])
+def _line(given: Pair, gap: float) -> W1:
+    """One dimension: W1 = int |F - G| [theory 8.2]. F - G is exact, widths and products round once each."""
+    place, ahead = _ahead(given)
     raw = given.points[place, 0].astype(np.float64)
-    order = np.argsort(raw, kind="stable")
-    raw, signed = raw[order], np.concatenate([given.excess, -given.deficit])[order]
-    ahead = np.cumsum(signed)[:-1]  # F - G between neighbours, in units: integers
-    with np.errstate(over="ignore"):
-        widths = np.diff(raw) * given.scale  # two roundings each
-        finite = bool(np.isfinite(widths.sum() * given.total))
-    require(finite, "the points are farther apart than floats reach; divide them by a common number")
-    cost = math.fsum(np.abs(ahead) * widths) / given.total
-    phi = np.concatenate([[0.0], np.cumsum(-np.sign(ahead) * widths)])
-    reach = float(widths.sum())
-    share = given.moved / given.total
-    # rounded weights, at all points; a pixel's value is rounded once
-    slack = given.slack * given.diameter() / 2 + (
-        share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0
+    size = min(math.frexp(float(np.abs(raw).max()))[1], 1023)
+    with np.errstate(over="ignore", under="ignore"):
+        widths = np.diff(np.ldexp(raw, -size))
+        # numpy sums pairwise: terms that are >= 0 lose at most 19 + log2(k) roundings
+        cost = float((np.abs(ahead) * widths).sum()) * given.scale
+        floor = (len(raw) + 8) * 2.0**-1060
+        ends = [math.ldexp(cost * (1 + sign * 64 * UNIT) + sign * floor, size) for sign in (-1, 1) if cost < 2.0]
+    require(
+        len(ends) == 2 and math.isfinite(ends[1]),
+        "the points are farther apart than floats reach; divide them by a common number",
     )
-    # phi is 1-Lipschitz up to the rounding of its running sums
-    below = share * 2 * (len(raw) + 8) * UNIT * reach + slack
-    upper, lower = cost * (1 + 8 * UNIT) + slack, max(math.fsum(signed * phi) / given.total - below, 0.0)
-    # the monotone plan couples the i-th unit of excess with the i-th unit of deficit
-    potential = Potential(raw[:, None] * given.scale, None, 1.0, 0.0, phi)
-    return W1(lower, upper, share, "line", potential, 0, True, given, _monotone(given))
+    # a pixel's value is rounded once
+    slack = given.allowance() + (given.share * 4 * UNIT * given.scale * float(raw[-1]) if given.scale != 1.0 else 0.0)
+    middle = math.ldexp(cost, size)
+    return _ends(
+        given,
+        (middle, ends[1] + slack, middle, 0.0),
+        math.nextafter(ends[0] - slack, -math.inf),
+        gap,
+        "line",
+        0,
+        lambda: _monotone(given),
+        lambda: _slopes(given),
+    )
+
+
+def _ahead(given: Pair) -> tuple[NDArray, NDArray]:
+    """The points where masses differ from left to right, and F - G between neighbours, off by at most 5u of itself."""
+    if given.difference is None:
+        place = np.concatenate([given.sources, given.sinks])
+        order = np.argsort(given.points[place, 0], kind="stable")
+        signed = np.concatenate([given.excess, -given.deficit])[order]
+        return place[order], np.cumsum(signed)[:-1] / given.total
+    place = np.flatnonzero(given.difference.any(0))
+    place = place[np.argsort(given.points[place, 0], kind="stable")]
+    return place, as_floats(np.cumsum(given.difference[:, place], axis=1))[:-1]
+
+
+def _slopes(given: Pair) -> Potential:
+    """phi' = -sign(F - G)."""
+    place, ahead = _ahead(given)
+    points = given.points[place, 0].astype(np.float64) * given.scale
+    phi = np.concatenate([[0.0], np.cumsum(-np.sign(ahead) * np.diff(points))])
+    return Potential(points[:, None], None, 1.0, 0.0, phi)
 
 
 def _monotone(given: Pair) -> tuple[NDArray, NDArray, NDArray]:
     rows = np.argsort(given.points[given.sources, 0], kind="stable")
     columns = np.argsort(given.points[given.sinks, 0], kind="stable")
     i, j, mass = overlaps(given.excess[rows], given.deficit[columns])
-    return rows[i], columns[j], mass
+    return rows[i], columns[j], mass / given.total
 
 
 def overlaps(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -355,15 +493,26 @@ def overlaps(a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     ends = np.unique(np.concatenate([ends_a, ends_b]))
     ends = ends[ends > 0]
     begins = np.concatenate([[0], ends[:-1]]).astype(np.int64)
-    return np.searchsorted(ends_a, begins, side="right"), np.searchsorted(ends_b, begins, side="right"), ends - begins
+    i, j = (np.searchsorted(pieces, begins, side="right") for pieces in (ends_a, ends_b))
+    # totals of rounded masses may differ by units
+    return np.minimum(i, len(a) - 1), np.minimum(j, len(b) - 1), ends - begins
 
 
-def _spread(given: Pair, rows: NDArray, columns: NDArray, mass: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    """A plan between merged points as one between the rows of p and q; common mass stays on its point."""
+def _spread(given: Pair, rows: NDArray, columns: NDArray, shares: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """A plan between merged points as one between the rows of p and q, in probability; common mass stays on its
+    point.
+    """
     k = len(given.points)
-    p, q = (
-        np.bincount(ids, m, k).astype(np.int64) for ids, m in ((given.ids_p, given.mass_p), (given.ids_q, given.mass_q))
-    )
+    if given.difference is None:
+        total = given.total
+        rows_p, rows_q = (_scaled(m, total) for m in (given.masses_p, given.masses_q))
+    else:
+        total = PLAN_UNITS
+        rows_p, rows_q = (_units(m, total) for m in (given.masses_p, given.masses_q))
+    mass = np.rint(shares * total).astype(np.int64)
+    p, q = (_sums(ids, m, k) for ids, m in ((given.ids_p, rows_p), (given.ids_q, rows_q)))
+    if given.difference is not None:
+        rows, columns, mass = _mended(rows, columns, mass, (p - q)[given.sources], (q - p)[given.sinks])
     common = np.minimum(p, q)
     stay = np.flatnonzero(common)
     source = np.concatenate([given.sources[rows], stay])
@@ -371,47 +520,92 @@ def _spread(given: Pair, rows: NDArray, columns: NDArray, mass: NDArray) -> tupl
     mass = np.concatenate([mass, common[stay]])
     # both cuts of p's mass go point by point, so laying them over each other never leaves a point; then the same for q
     flows, owners = np.argsort(source, kind="stable"), np.argsort(given.ids_p, kind="stable")
-    f, o, mass = overlaps(mass[flows], given.mass_p[owners])
+    f, o, mass = overlaps(mass[flows], rows_p[owners])
     left, sink = owners[o], sink[flows][f]
     flows, owners = np.argsort(sink, kind="stable"), np.argsort(given.ids_q, kind="stable")
-    f, o, mass = overlaps(mass[flows], given.mass_q[owners])
-    return left[flows][f], owners[o], mass
+    f, o, mass = overlaps(mass[flows], rows_q[owners])
+    return left[flows][f], owners[o], mass / total
+
+
+def _scaled(given: Masses, total: int) -> NDArray:
+    """Counts in units of a common total."""
+    assert given.counts is not None
+    return np.asarray(given.counts * (total // given.total))
+
+
+def _units(given: Masses, total: int) -> NDArray:
+    """Masses of rows in whole units; what rounding leaves over goes to the largest."""
+    whole = np.rint(as_floats(given.limbs()) * total).astype(np.int64)
+    whole[np.argmax(whole)] += total - int(whole.sum())
+    return whole
+
+
+def _sums(ids: NDArray, whole: NDArray, k: int) -> NDArray:
+    """Sums by point, exact also beyond 2^53."""
+    out = np.zeros(k, np.int64)
+    np.add.at(out, ids, whole)
+    return out
+
+
+def _mended(rows: NDArray, columns: NDArray, mass: NDArray, a: NDArray, b: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """A plan that lacks or has too much of a few units, with the marginals a and b: what is too much is taken from the
+    largest flow of its point, what is lacking then on both sides is added.
+    """
+    mass = mass.copy()
+    for group, wanted in ((rows, a), (columns, b)):
+        over = np.minimum(wanted - _sums(group, mass, len(wanted)), 0)
+        best = _largest_flows(group, mass)
+        mass[best] = np.maximum(mass[best] + over[group[best]], 0)
+    lack_a, lack_b = (
+        np.maximum(wanted - _sums(group, mass, len(wanted)), 0) for group, wanted in ((rows, a), (columns, b))
+    )
+    if lack_a.any() and lack_b.any():
+        i, j, more = overlaps(lack_a, lack_b)
+        rows, columns, mass = (np.concatenate(z) for z in ((rows, i), (columns, j), (mass, more)))
+    used = mass > 0
+    return rows[used], columns[used], mass[used]
+
+
+def _largest_flows(group: NDArray, mass: NDArray) -> NDArray:
+    """The largest flow of each point."""
+    order = np.lexsort((mass, group))
+    return order[np.flatnonzero(np.diff(group[order], append=-1))]
 
 
 def general(given: Pair, metric: Any, gap: float) -> W1:
     """A metric given as a matrix or a function, on the union of the supports."""
+    return _by_either_reading(given, lambda pair: _general(pair, metric, gap))
+
+
+def _general(given: Pair, metric: Any, gap: float) -> W1:
     points = given.points.astype(np.float64) * given.scale
-    moved = np.concatenate([given.sources, given.sinks])
     used = np.unique(
-        np.concatenate([given.ids_p, given.ids_q]) if given.slack else moved
-    )  # rounded weights count at all points
+        np.concatenate([given.sources, given.sinks])
+        if given.error is None
+        else np.concatenate([given.ids_p, given.ids_q])
+    )  # what rounding of weights may move counts at all points
     full = distances_by(metric, points[used], points[used]) if len(used) else np.zeros((1, 1))
     if callable(metric):
         checked_matrix(full)
+    middle, routes = full[np.argmin(full.sum(1))], np.zeros(len(points))
+    routes[used] = middle * (1 + 1e-9)
+    unknown = 0.0 if given.error is None else math.fsum(given.error * routes)
     if not given.moved:
-        upper = given.slack * float(full.max()) / 2
-        return replace(
-            _equal(given, 0.0), upper=upper, potential=Potential(points[:1], None, 1.0, 0.0, np.zeros(1), metric)
-        )
+        return _equal(given, unknown, 0.0, metric)
     c = full[np.searchsorted(used, given.sources)[:, None], np.searchsorted(used, given.sinks)]
     flow, u, v = solve_certified(given.excess, given.deficit, c, gap / 4)
-    share = given.moved / given.total
-    upper = math.fsum(flow.mass * c[flow.rows, flow.columns]) / given.total
-    lower = math.fsum(np.concatenate([given.excess * u, given.deficit * v])) / given.total
-    rounding = (
-        8 * UNIT * share * float(c.max() + np.abs(u).max() + np.abs(v).max()) + given.slack * float(full.max()) / 2
-    )
-    if not upper - lower <= gap * upper + rounding:  # also where a potential is NaN
-        raise SolverError(f"certificate not closed: plan {upper:.12g}, potential {lower:.12g}")
-    potential = Potential(points[given.sinks], None, 1.0, 0.0, -v, metric)
-    ends = max(lower - rounding, 0.0), upper + rounding
-    return W1(
-        *ends,
-        share,
-        "dense",
-        potential,
-        0,
-        bool(upper - lower <= 2 * rounding),
+    cost, left, shares = plan_value(given, flow.rows, flow.columns, flow.mass, c[flow.rows, flow.columns], routes)
+    dual, size = potential_size(given, u, v)
+    v = v - np.median(v)
+    feasible = (c - v).min(1)
+    lower = potential_value(given, feasible - 2 * UNIT * np.abs(feasible), v) - unknown
+    return _ends(
         given,
-        (flow.rows, flow.columns, flow.mass),
+        (cost, cost + left + unknown, dual, size),
+        lower,
+        gap,
+        "dense",
+        0,
+        lambda: (flow.rows, flow.columns, shares),
+        lambda: Potential(points[given.sinks], None, 1.0, 0.0, -v, metric),
     )

@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, require
-from .measure import Measure, checked_rows, checked_weights
+from ._users import chosen_users, codes_of_users, of_users, pooled_users
+from .measure import Measure, checked_labels, checked_rows, checked_weights, given_array, missing
 
 LAWS = ("exact", "sample")
+FORMAT = 1  # of files
+FIELDS = {"scale", "law", "name", "info"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,8 @@ class Federation:
     name : str
         Where the rows come from; stands in titles and tables.
     info : dict
-        Plain facts about the making (split, a, kinds of user ...), JSON-able.
+        Plain facts about the making (split, a, kinds of user ...), JSON-able. A list with one entry a user, under any
+        key, follows the users through `select` and `pooled`.
 
     Examples
     --------
@@ -78,7 +82,7 @@ class Federation:
             f"Federation: user {empty[0] if len(empty) else ''} has no data ({len(empty)} of {len(sizes)} users are "
             "empty); drop them",
         )
-        weights = np.asarray(self.weights, dtype=np.float64)
+        weights = np.asarray(given_array(self.weights, "Federation: weights"), dtype=np.float64)
         require(
             weights.shape == (n_rows,),
             f"Federation: {n_rows} rows but weights of shape {weights.shape}; give one weight a row",
@@ -99,7 +103,7 @@ class Federation:
         require(self.law in LAWS, f"Federation: law = {self.law!r}; choose one of {', '.join(map(repr, LAWS))}")
         y = self.y
         if y is not None:
-            y = np.ascontiguousarray(y)
+            y = checked_labels(y, "Federation")
             require(
                 y.shape == (n_rows,), f"Federation: {n_rows} rows but labels of shape {y.shape}; give one label a row"
             )
@@ -151,6 +155,10 @@ class Federation:
 
     def __getitem__(self, i: int) -> Measure:
         n = self.n_users
+        require(
+            isinstance(i, (int, np.integer)) and not isinstance(i, (bool, np.bool_)),
+            f"federation[{i!r}]: give the number of one user, 0 to {n - 1}; several users by select",
+        )
         if not -n <= i < n:
             raise IndexError(f"user {i}: this federation has users 0 to {n - 1}")
         rows = self.rows(i % n)
@@ -168,19 +176,31 @@ class Federation:
         return Measure(self.x * self.scale if self.scale != 1.0 else self.x, self.y, self.weights / self.n_users)
 
     def pooled(self) -> Federation:
-        """One user whose distribution is the mixture: what centralised training sees."""
+        """One user whose distribution is the mixture: what centralised training sees. What `info` says of each user
+        stands there as one list.
+        """
         return replace(
-            self, weights=self.weights / self.n_users, offsets=np.array([0, len(self.x)]), name=f"{self.name}, pooled"
+            self,
+            weights=self.weights / self.n_users,
+            offsets=np.array([0, len(self.x)]),
+            name=f"{self.name}, pooled",
+            info=pooled_users(self.info, self.n_users),
         )
 
     def select(self, users: Sequence[int] | NDArray) -> Federation:
-        """The federation of these users, in this order."""
-        chosen = np.asarray(users, dtype=np.int64)
-        require(chosen.size > 0, "select: no users given")
-        require(
-            bool(((chosen >= 0) & (chosen < self.n_users)).all()),
-            f"select: users must be 0 to {self.n_users - 1}, got {chosen.min()} to {chosen.max()}",
-        )
+        """The federation of these users, in this order, and what `info` says of them.
+
+        Parameters
+        ----------
+        users : sequence of int, or one truth value a user
+
+        Examples
+        --------
+        >>> fed = Federation.from_arrays([1.0, 2.0, 5.0], groups=["ann", "bob", "cyd"])
+        >>> fed.select([2, 0]).info["users"], fed.select([False, True, False]).info["users"]
+        (['cyd', 'ann'], ['bob'])
+        """
+        chosen = chosen_users(users, self.n_users, "select: users")
         rows = np.concatenate([np.arange(self.offsets[i], self.offsets[i + 1]) for i in chosen])
         offsets = np.concatenate([[0], np.cumsum(self.sizes[chosen])])
         return replace(
@@ -189,6 +209,7 @@ class Federation:
             y=None if self.y is None else self.y[rows],
             weights=self.weights[rows],
             offsets=offsets,
+            info=of_users(self.info, self.n_users, chosen),
         )
 
     # -- making ------------------------------------------------------------------------------------------------------
@@ -232,23 +253,19 @@ class Federation:
         """
         info = dict(info or {})
         if groups is not None:
-            x = checked_rows(np.asarray(X), "from_arrays")
-            g = np.asarray(groups)
-            require(
-                g.shape == (len(x),), f"from_arrays: {len(x)} rows but groups of shape {g.shape}; give one group a row"
-            )
-            names, codes = np.unique(g, return_inverse=True)
+            x = checked_rows(X, "from_arrays")  # type: ignore[arg-type]
+            names, codes = codes_of_users(groups, len(x))
             order = np.argsort(codes, kind="stable")
             cuts = np.cumsum(np.bincount(codes))[:-1]
 
             def cut(values: Any, what: str) -> list[NDArray] | None:
                 if values is None:
                     return None
-                v = np.asarray(values)
+                v = given_array(values, f"from_arrays: {what}")
                 require(v.shape == (len(x),), f"from_arrays: {len(x)} rows but {what} of shape {v.shape}")
                 return np.split(v[order], cuts)
 
-            info.setdefault("users", names.tolist())
+            info.setdefault("users", names)
             return cls.from_arrays(
                 np.split(x[order], cuts),
                 cut(y, "y"),
@@ -259,7 +276,15 @@ class Federation:
                 info=info,
             )
 
-        users = [checked_rows(np.asarray(u), f"from_arrays: user {i}") for i, u in enumerate(X)]  # type: ignore[arg-type]
+        table = hasattr(X, "columns") or (isinstance(X, np.ndarray) and X.dtype != object and X.ndim <= 2)
+        require(
+            not table,
+            f"from_arrays: one array of shape {getattr(X, 'shape', None)} and no groups; give groups=, the user of "
+            "each row, or a list with one array per user",
+        )
+        require(np.iterable(X), f"from_arrays: {type(X).__name__}; give a list with one array per user")
+        require(not _hides(X), "from_arrays: some values are masked; drop those rows, or fill them in")
+        users = [checked_rows(u, f"from_arrays: user {i}") for i, u in enumerate(X)]  # type: ignore[arg-type]
         require(len(users) > 0, "from_arrays: no users; give a list with one array per user, or one array with groups=")
         for i, u in enumerate(users):
             require(len(u) > 0, f"from_arrays: user {i} has no data; drop it")
@@ -271,13 +296,15 @@ class Federation:
         def joined(values: Any, what: str) -> NDArray | None:
             if values is None:
                 return None
-            parts = [np.asarray(v) for v in values]
+            parts = [given_array(v, f"from_arrays: {what}") for v in values]
             require(
                 len(parts) == len(users),
                 f"from_arrays: {len(users)} users but {what} for {len(parts)}; give one array per user",
             )
             for i, (u, v) in enumerate(zip(users, parts, strict=True)):
                 require(v.shape == (len(u),), f"from_arrays: user {i} has {len(u)} rows but {what} of shape {v.shape}")
+            if all(v.dtype.kind in "uib" for v in parts):  # classes stay whole numbers, whatever their dtypes
+                parts = [v.astype(np.int64) for v in parts]
             return np.concatenate(parts)
 
         weights = joined(sample_weight, "sample_weight")
@@ -314,15 +341,27 @@ class Federation:
         >>> Federation.from_frame(frame, user="who", label="sick").sizes.tolist()
         [2, 1]
         """
-        for column in [user, *([label] if label else []), *(features or [])]:
+        names = list(frame.columns)
+        wanted = None if features is None else [features] if isinstance(features, str) else list(features)
+        for column in [user, *([] if label is None else [label]), *(wanted or [])]:
+            require(column in names, f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, names))}")
             require(
-                column in frame.columns,
-                f"from_frame: no column {column!r}; the frame has {', '.join(map(repr, frame.columns))}",
+                names.count(column) == 1,
+                f"from_frame: {names.count(column)} columns are named {column!r}; rename them, or drop all but one",
             )
-        chosen = list(features) if features is not None else [c for c in frame.columns if c not in (user, label)]
+        taken = (user,) if label is None else (user, label)
+        chosen = (
+            [k for k, c in enumerate(names) if c not in taken] if wanted is None else list(map(names.index, wanted))
+        )
+        require(len(chosen) > 0, "from_frame: no feature column is left; give features=")
+        require(
+            len(set(chosen)) == len(chosen), f"from_frame: a feature is named twice in {wanted}; name each column once"
+        )
+        # column by column: a frame of mixed columns rounds large whole numbers when it becomes one array
+        columns = [_numbers(frame.iloc[:, k], f"from_frame: column {names[k]!r}") for k in chosen]
         return cls.from_arrays(
-            frame[chosen].to_numpy(),
-            None if label is None else frame[label].to_numpy(),
+            np.column_stack(columns),
+            None if label is None else _numbers(frame[label], f"from_frame: column {label!r}"),
             groups=frame[user].to_numpy(),
             **keywords,
         )
@@ -336,7 +375,9 @@ class Federation:
         arrays = {"x": self.x, "weights": self.weights, "offsets": self.offsets}
         if self.y is not None:
             arrays["y"] = self.y
-        facts = canonical_json({"scale": self.scale, "law": self.law, "name": self.name, "info": self.info})
+        facts = canonical_json(
+            {"format": FORMAT, "scale": self.scale, "law": self.law, "name": self.name, "info": self.info}
+        )
         arrays["facts"] = np.frombuffer(facts.encode(), dtype=np.uint8)
         target = Path(path)
         if target.suffix != ".npz":
@@ -367,6 +408,12 @@ class Federation:
                     "Federation.save",
                 )
                 facts = json.loads(z["facts"].tobytes().decode())
+                known_fields(facts, FIELDS, FORMAT, str(target))
+                unknown = sorted(set(z.files) - {"x", "y", "weights", "offsets", "facts"})
+                require(
+                    not unknown,
+                    f"{target}: unknown array {', '.join(unknown)}; a later version wrote it, or something else",
+                )
                 return cls(
                     z["x"],
                     z["y"] if "y" in z.files else None,
@@ -394,3 +441,32 @@ class Federation:
                 f"{target}: not a readable federation ({type(error).__name__}); expected an npz file written by "
                 "Federation.save"
             ) from error
+
+
+def known_fields(given: Any, known: set[str], latest: int, where: str) -> None:
+    """Refuse what this version would read in part only: a later format, or fields that it does not know."""
+    require(isinstance(given, dict), f"{where}: {type(given).__name__} where fields were expected")
+    found = given.get("format", latest)
+    good = isinstance(found, int) and not isinstance(found, bool) and 1 <= found <= latest
+    require(good, f"{where}: format {found!r}; this version reads formats up to {latest}: upgrade it, or save again")
+    unknown = sorted(set(given) - known - {"format"})
+    require(
+        not unknown,
+        f"{where}: unknown field {', '.join(map(repr, unknown))}; a later version wrote it, or the name is misspelt "
+        f"(known: {', '.join(sorted(known))})",
+    )
+
+
+def _hides(X: Any) -> bool:
+    """Whether a masked array of several users hides values."""
+    return isinstance(X, np.ma.MaskedArray) and bool(np.ma.getmaskarray(X).any())
+
+
+def _numbers(column: Any, what: str) -> NDArray:
+    """A column of a frame as numbers; pandas' own integers with missing values are objects."""
+    values = given_array(column.to_numpy(), what)
+    if values.dtype.kind == "O":
+        require(not any(missing(v) for v in values), f"{what}: a value is missing; drop or repair those rows")
+        values = given_array(values.tolist(), what)
+    require(values.dtype.kind in "uifb", f"{what}: dtype {values.dtype}; give numbers, or leave it out with features=")
+    return values

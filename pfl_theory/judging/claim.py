@@ -271,8 +271,13 @@ class Claim:
         """The witness (or a case whose ratio is known) against a right side that is too small: must come out
         VIOLATED.
         """
-        if case is None or case.ratio is None:
+        if case is None or case.name == "witness":
             return self.judge(factor=self.control_factor)
+        if case.ratio is None:
+            known = ["witness", *(c.name for c in self.cases if c.ratio is not None)]
+            raise InputError(
+                f"control of {self.name} on {case.name!r}: no ratio is known there; choose one of {', '.join(known)}"
+            )
         return self.judge(case.make(), factor=0.99 * case.ratio)
 
     def case(self, name: str) -> Case:

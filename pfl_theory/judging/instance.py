@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,13 +19,16 @@ from ..algorithms.algorithm import Algorithm, as_dict
 from ..constants import Constant
 from ..discovery import class_named, load, name_of, names_below
 from ..errors import InputError, require
-from ..federations.federation import Federation
+from ..federations.federation import Federation, known_fields
+from ..federations.measure import given_array
 from ..losses.loss import Loss
 from ..losses.noise import FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..sweeps.files import canonical_json, write_text
 
+FORMAT = 2  # of files
+FIELDS = {"name", "alpha", "points", "ball", "problem", "algorithm", "rounds", "w0", "runs", "epsilon"}
 INLINE_NUMBERS = 20_000  # a federation larger than this goes to an npz beside the instance
 
 
@@ -137,9 +141,10 @@ class Instance:
                     "offsets": fed.offsets,
                     "law": fed.law,
                     "name": fed.name,
+                    "info": fed.info,
                 }
-            else:
-                problem["federation"] = fed.save(target.with_suffix(".npz")).name
+            else:  # named by what it holds: never a file that stood there before
+                problem["federation"] = fed.save(target.with_name(f"{target.stem}.{_digest(fed)}.npz")).name
         else:
             raise InputError(
                 f"instance {self.name!r}: its problem comes from Python functions, which a file cannot hold"
@@ -147,7 +152,7 @@ class Instance:
         ball = None if self.ball is None else {"radius": self.ball[0], "center": self.ball[1]}
         algorithm = None if self.algorithm is None else as_dict(self.algorithm)
         whole = {
-            "format": 2,
+            "format": FORMAT,
             "name": self.name,
             "alpha": self.alpha,
             "points": self.points,
@@ -175,9 +180,15 @@ class Instance:
         require(target.is_file(), f"{target}: no such instance file; write one with Instance.save")
         try:
             data = json.loads(target.read_text(encoding="utf-8"))
+            known_fields(data, FIELDS, FORMAT, str(target))
             given = data["problem"]
+            known_fields(given, {"piecewise", "noise", "loss", "federation"}, FORMAT, f"{target}, problem")
+            if data.get("ball") is not None:
+                known_fields(data["ball"], {"radius", "center"}, FORMAT, f"{target}, ball")
             if "piecewise" in given:
                 noise = FiniteNoise.from_data(given["noise"]) if given.get("noise") else None
+                for curve in given["piecewise"]:
+                    known_fields(curve, {"x", "h", "anchor", "slope"}, FORMAT, f"{target}, piecewise")
                 family = Piecewise([Curve(c["x"], c["h"], c["anchor"], c["slope"]) for c in given["piecewise"]], noise)
                 problem = Problem.from_curves(family)
             else:
@@ -221,16 +232,28 @@ def _known(name: Any, base: type, what: str, path: Path) -> Any:
     return found
 
 
+def _digest(fed: Federation) -> str:
+    """A short name for the content of a federation."""
+    found = hashlib.sha256(canonical_json([fed.scale, fed.law, fed.name, fed.info]).encode())
+    for values in (fed.x, fed.y, fed.weights, fed.offsets):
+        if values is not None:
+            found.update(f"{values.dtype.str}{values.shape}".encode())
+            found.update(np.ascontiguousarray(values).tobytes())
+    return found.hexdigest()[:12]
+
+
 def _federation(given: Any, folder: Path) -> Federation:
     if isinstance(given, str):
         return Federation.load(folder / given)
-    y = None if given["y"] is None else np.array(given["y"])
+    known_fields(given, {"x", "y", "weights", "offsets", "law", "name", "info"}, FORMAT, "federation of an instance")
+    y = None if given["y"] is None else given_array(given["y"], "labels")
     return Federation(
-        np.array(given["x"]),
+        given_array(given["x"], "points"),
         y,
         np.array(given["weights"]),
         np.array(given["offsets"]),
         1.0,
         given.get("law", "exact"),
         given.get("name", "file"),
+        given.get("info") or {},
     )

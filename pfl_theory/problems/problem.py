@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from .constants import NAMES, beyond_squares, heterogeneity
 from .curves import CurveOracle
 from .functions import FunctionOracle, Noise, PointFunction
 from .rows import RowOracle
+
+PIXELS = 16  # so many features are an image, where the dtype does not say so
+BRIGHT = 16  # largest value below which whole numbers are no pixels
 
 
 class Problem:
@@ -60,6 +64,7 @@ class Problem:
             isinstance(federation, Federation),
             f"Problem: federation is {type(federation).__name__}; use Federation.from_arrays",
         )
+        _warn_of_pixels(loss, federation)
         self._oracle: RowOracle | FunctionOracle = RowOracle(loss, federation, np.dtype(dtype))
 
     @classmethod
@@ -330,3 +335,20 @@ def checked_alpha(alpha: float) -> float:
 
 def _rms_about_mean(vectors: NDArray) -> float:
     return float(np.sqrt(((vectors - vectors.mean(0)) ** 2).sum(1).mean()))
+
+
+def _warn_of_pixels(loss: Loss, federation: Federation) -> None:
+    """Images of 0 to 255 in a classifier make gradients 255^2 times those of images of 0 to 1: steps then overshoot."""
+    x = federation.x
+    if not loss.classifies or federation.scale != 1.0 or not x.size:
+        return
+    some = x[:: max(1, len(x) // 256)]
+    whole = x.dtype.kind in "ui" or bool((some == np.rint(some)).all())
+    many = x.dtype == np.uint8 or x.shape[1] >= PIXELS
+    if whole and many and float(some.min()) >= 0 and BRIGHT <= float(some.max()) <= 255:
+        warnings.warn(
+            f"{federation.name}: whole numbers 0 to {float(some.max()):g} look like pixels; give scale=1/255 to the "
+            "federation, or steps of usual sizes overshoot",
+            UserWarning,
+            stacklevel=3,
+        )
