@@ -37,7 +37,8 @@ def outdated(source: Path) -> Path | None:
         )
         if not believed:
             return None
-        return None if marshal.loads(data[_HEADER:]) == compile(source.read_bytes(), str(source), "exec") else compiled
+        text = compile(source.read_bytes(), str(source), "exec", dont_inherit=True)
+        return None if marshal.loads(data[_HEADER:]) == text else compiled
     except (OSError, ValueError, SyntaxError, EOFError, TypeError):
         return None
 

@@ -13,7 +13,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -190,13 +190,12 @@ def _compute_all(
         with contextlib.closing(_one_pool(list(left.values()), workers, folder, markers, started)) as answers:
             for answer in answers:
                 if answer.status == "edited" and edits < _MOST_EDITS:
-                    edits, restart = edits + 1, True
-                    break
+                    restart = True
+                    continue
                 del left[answer.key]
                 yield answer
-        if restart:  # with processes that import what stands now; the cells that were cut short are no suspects
-            for mark in markers.iterdir():
-                mark.unlink(missing_ok=True)
+        if restart and left:  # with processes that import what stands now
+            edits += 1
             time.sleep(_POLL)
             continue
         # Whatever is left was in a pool that broke. Those that had finished need no second run; those that had started
@@ -219,7 +218,9 @@ def _compute_all(
 def _one_pool(
     tasks: list[Task], workers: int, folder: Path, markers: Path, started: Callable[[Task], None]
 ) -> Generator[_Answer, None, None]:
-    """Answers of one pool of processes, until all are in or a process dies."""
+    """Answers of one pool of processes, until all are in, a process dies, or sources are edited: then what has not
+    started is left to another pool.
+    """
     from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
     before = files_seen({task.reference for task in tasks})
@@ -231,19 +232,25 @@ def _one_pool(
     unseen = {task.key: task for task in tasks}
     whole = False
     try:
-        for task in tasks:
-            executor.submit(_compute, task, str(folder), str(markers), before).add_done_callback(finished.put)
+        futures = [executor.submit(_compute, task, str(folder), str(markers), before) for task in tasks]
+        for future in futures:
+            future.add_done_callback(finished.put)
         for _ in tasks:
-            future = None
-            while future is None:
+            done = None
+            while done is None:
                 with contextlib.suppress(queue.Empty):
-                    future = finished.get(timeout=_POLL)
+                    done = finished.get(timeout=_POLL)
                 for key in _started(markers) & unseen.keys():
                     started(unseen.pop(key))
             try:
-                answer = future.result()
+                answer = done.result()
+            except CancelledError:
+                continue
             except BrokenProcessPool:
                 return
+            if answer.status == "edited":
+                for waiting in futures:
+                    waiting.cancel()
             for end in ("started", "ended"):
                 (markers / f"{answer.key}.{end}").unlink(missing_ok=True)
             unseen.pop(answer.key, None)
