@@ -313,8 +313,8 @@ def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, 
     """Outcome, reason and whether the bound is attained, from two intervals.
 
     Sides that overlap are equal up to rounding only where both are narrow: at most `SMALL` of the right side. Where the
-    right side is 0 (or at most `NOTHING` of the `size` of the numbers that it is made of), the left side must be 0 up to
-    `TINY` of them.
+    right side is 0 (or at most `NOTHING` of the `size` of the numbers that it is made of), the left side must be 0 up
+    to `TINY` of them.
 
     Examples
     --------
