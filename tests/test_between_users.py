@@ -359,9 +359,9 @@ CASES = {
     "a list": (lambda: all_pairs([[0.0], [1.0]]), "give a Federation, such as Federation.from_arrays.*; this is list"),
     "a measure": (lambda: to_average(Measure([0.0])), "give a Federation, .*; this is Measure"),
     "a list for TV": (lambda: all_pairs([[0.0], [1.0]], tv=True), "give a Federation"),
-    "user 2 of 2": (lambda: to_average(FED, users=[2]), "users must be numbers 0 to 1, at least one"),
-    "user -1": (lambda: to_average(FED, users=[-1]), "users must be numbers 0 to 1, at least one"),
-    "no users": (lambda: to_average(FED, users=[]), "users must be numbers 0 to 1, at least one"),
+    "user 2 of 2": (lambda: to_average(FED, users=[2]), "users must be 0 to 1, got 2 to 2"),
+    "user -1": (lambda: to_average(FED, users=[-1]), "users must be 0 to 1, got -1 to -1"),
+    "no users": (lambda: to_average(FED, users=[]), "users: no users given"),
     "classes without labels": (lambda: by_class(BARE), "labels"),
     "laws": (
         lambda: label_shift_w1([[0.5, 0.6]], np.zeros((2, 2))),

@@ -820,7 +820,7 @@ BAD = {
     "beyond floats": (lambda: wasserstein(Measure([1.7e308]), Measure([-1.7e308])), "divide them by a common number"),
     "whole numbers beyond floats": (
         lambda: wasserstein(Measure([2**60]), Measure([2**60 + 1])),
-        "integer points beyond 2\\^53 have no exact float",
+        "beyond 2\\^53 integers have no exact float",
     ),
 }
 

@@ -53,10 +53,12 @@ class Masses:
     total: int
     off: float
 
-    def fractions(self) -> list[Fraction]:
-        """The real numbers that the weights stand for, one a row."""
-        sums = np.repeat(np.array(self.sums, dtype=object), self.sizes)
-        return [Fraction(float(w)) / s for w, s in zip(self.weights, sums, strict=True)]
+    def fractions(self, rows: NDArray | None = None) -> list[Fraction]:
+        """The real numbers that the weights (of some rows) stand for."""
+        group = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        some = np.arange(len(group)) if rows is None else rows
+        pairs = zip(self.weights[some].tolist(), group[some].tolist(), strict=True)
+        return [Fraction(w) / self.sums[k] for w, k in pairs]
 
     def limbs(self) -> NDArray:
         """The same in fixed point, shape (LIMBS, m): each off by at most 2^-119 + 2^-102 of itself."""

@@ -15,6 +15,7 @@ from ..seeds import generator
 from .masses import MOST_UNITS, Masses, as_floats, as_fraction, digits, masses, summed
 
 PIXEL = 1.0 / 255.0
+SETTLED = 2000  # rows whose masses are compared as fractions
 
 
 def row_ids(x: NDArray, labels: NDArray | None = None) -> tuple[NDArray, NDArray]:
@@ -288,7 +289,7 @@ def as_floats_read(
     )
     doubt = rows * 2.0**-118 + size * 2.0**-100
     d = as_floats(difference)
-    d[np.abs(d) <= doubt] = 0.0
+    _settle_zeros(d, doubt, difference, p, q)
     unit = 46 - math.frexp(max(math.fsum(d[d > 0]), math.fsum(-d[d < 0])) or 1.0)[1]
     more = np.rint(np.ldexp(d, unit)).astype(np.int64)
     more = np.where(more == 0, np.sign(d).astype(np.int64), more)  # specks keep a unit, and with it a place in the plan
@@ -318,6 +319,24 @@ def as_floats_read(
         difference,
         residual,
     )
+
+
+def _settle_zeros(
+    d: NDArray, doubt: NDArray, difference: NDArray, p: tuple[NDArray, Masses], q: tuple[NDArray, Masses]
+) -> None:
+    """Differences too small to be told from 0 become 0; where few rows decide, fractions say whether they are."""
+    small = np.abs(d) <= doubt
+    d[small] = 0.0
+    rows = [np.flatnonzero(small[ids]) for ids, _ in (p, q)]
+    if sum(map(len, rows)) > SETTLED:
+        return
+    exact: dict[int, Fraction] = {}
+    for sign, some, (ids, m) in zip((1, -1), rows, (p, q), strict=True):
+        for point, mass in zip(ids[some].tolist(), m.fractions(some), strict=True):
+            exact[point] = exact.get(point, Fraction(0)) + sign * mass
+    equal = [point for point, value in exact.items() if not value]
+    doubt[equal] = 0.0
+    difference[:, equal] = 0
 
 
 def checked_pair(p: Measure, q: Measure) -> None:

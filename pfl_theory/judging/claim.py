@@ -16,6 +16,7 @@ from .instance import Instance
 SEVERITY = ("HOLDS", "INCONCLUSIVE", "VIOLATED")
 SMALL = 1e-6  # of the right side: how wide sides may be that are called equal
 TINY = 1e-9  # of the numbers behind it: what a left side may be that is called 0
+NOTHING = 2.0**-160  # of them: a right side that is 0 but for the digits in which weights of floats are known, squared
 LEAST, MOST = 2.0**-140, 2.0**140  # sizes of steps, points and constants that are judged
 OUTCOMES = ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE")
 PAPER = "Fallah, Mokhtari and Ozdaglar (2020), arXiv 2002.07948v4"
@@ -318,7 +319,8 @@ def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, 
     """Outcome, reason and whether the bound is attained, from two intervals.
 
     Sides that overlap are equal up to rounding only where both are narrow: at most `SMALL` of the right side. Where the
-    right side is exactly 0, the left side must be 0 up to `TINY` of the `size` of the numbers that it is made of.
+    right side is 0 (or at most `NOTHING` of the `size` of the numbers that it is made of), the left side must be 0 up
+    to `TINY` of them.
 
     Examples
     --------
@@ -334,7 +336,7 @@ def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, 
     if not (lhs.is_rounding and rhs.is_rounding):
         ends = f"[{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}]"
         return "INCONCLUSIVE", f"the sides overlap: {ends}.", False
-    if rhs.lower == rhs.upper == 0.0 and max(lhs.upper, -lhs.lower) <= TINY * size:
+    if rhs.lower == 0.0 and rhs.upper <= NOTHING * size and max(lhs.upper, -lhs.lower) <= TINY * size:
         explained = f"rounding of numbers of size {size:.3g} explains"
         return (
             "HOLDS",

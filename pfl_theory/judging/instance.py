@@ -186,6 +186,8 @@ class Instance:
             if data.get("ball") is not None:
                 known_fields(data["ball"], {"radius", "center"}, FORMAT, f"{target}, ball")
             if "piecewise" in given:
+                if given.get("noise"):
+                    known_fields(given["noise"], {"shapes", "coefficients", "weights"}, FORMAT, f"{target}, noise")
                 noise = FiniteNoise.from_data(given["noise"]) if given.get("noise") else None
                 for curve in given["piecewise"]:
                     known_fields(curve, {"x", "h", "anchor", "slope"}, FORMAT, f"{target}, piecewise")
