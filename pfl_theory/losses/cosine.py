@@ -128,7 +128,8 @@ class Cosine(Loss):
             z, pi, _ = user_rows(fed, i)
             turn = np.exp(1j * (z - z[0]) / c)  # a turn of all changes no modulus, and close rows have small angles
             phi = pi @ turn
-            away = turn - phi
+            rise = turn - 1  # 0 for equal rows, whatever the weights sum to
+            away = rise - (pi @ rise) / pi.sum()
             square = np.abs(away) ** 2
             size[i] = np.minimum(np.abs(phi), 1.0)  # a sum of weights may be a rounding above 1
             # (E|away|^2 + |E away^2|)/2 = (1 - |phi_1|^2 + |phi_2 - phi_1^2|)/2, without cancellation

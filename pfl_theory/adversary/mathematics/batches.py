@@ -175,7 +175,7 @@ def can_be_drawn(problem: Any, sizes: Any) -> bool | None:
     if largest == 0:
         return True
     if problem.kind == "curves" and problem.family.noise is None:
-        return True  # no data, no batches: the expectation itself
+        return largest == 1  # one datum, the function itself
     weights = [data.weights for data in data_of(problem)]
     if largest > min(map(len, weights)):
         return False
