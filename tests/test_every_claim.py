@@ -80,7 +80,8 @@ def test_named_cases_come_out_as_expected(claim, case):
     if case.ratio is not None:
         assert verdict.ratio == pytest.approx(case.ratio, rel=1e-6)
         assert claim.control(case).outcome == "VIOLATED"
-    assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or verdict.rhs.middle == 0)
+    nothing = verdict.rhs is not None and (verdict.rhs.middle == 0 or (verdict.attained and verdict.rhs.lower == 0))
+    assert math.isnan(verdict.ratio) == (verdict.outcome == "NOT_APPLICABLE" or nothing)
 
 
 @every

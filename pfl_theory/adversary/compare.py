@@ -34,8 +34,11 @@ def unsaid_width(verdict: Verdict) -> list[str]:
     if lhs.upper <= rhs.lower:
         said = f"{lhs.upper:.9g}" in verdict.reason and f"{rhs.lower:.9g}" in verdict.reason
         return [] if said else [f"HOLDS, and its reason does not say how far the sides are known: {verdict.reason}"]
+    if rhs.lower == 0.0 and "rounding of numbers of size" in verdict.reason:
+        said = rhs.upper == 0.0 or f"at most {rhs.upper:.3g}" in verdict.reason
+        return [] if said else ["HOLDS at a right side that is not said"]
     if rhs.lower == rhs.upper == 0.0:
-        return [] if "rounding of numbers of size" in verdict.reason else ["HOLDS at a right side 0, unexplained"]
+        return ["HOLDS at a right side 0, unexplained"]
     widest = max(lhs.width, rhs.width)
     return [] if widest <= SMALL * abs(rhs.middle) else [f"HOLDS on sides known to {widest:.3g} only"]
 

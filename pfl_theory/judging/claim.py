@@ -249,7 +249,8 @@ class Claim:
             return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
         found = self.sides(at)
         lhs, rhs, outcome, reason, attained = found.worst(factor)
-        ratio = lhs.middle / rhs.middle if rhs.middle else float("nan")
+        nothing = rhs.middle == 0 or (attained and rhs.lower == 0)  # 0, or 0 but for the digits of the weights
+        ratio = float("nan") if nothing else lhs.middle / rhs.middle
         if self.open_constant and outcome == "HOLDS":
             outcome, reason = (
                 "INCONCLUSIVE",
@@ -337,12 +338,9 @@ def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, 
         ends = f"[{lhs.lower:.9g}, {lhs.upper:.9g}] and [{rhs.lower:.9g}, {rhs.upper:.9g}]"
         return "INCONCLUSIVE", f"the sides overlap: {ends}.", False
     if rhs.lower == 0.0 and rhs.upper <= NOTHING * size and max(lhs.upper, -lhs.lower) <= TINY * size:
-        explained = f"rounding of numbers of size {size:.3g} explains"
-        return (
-            "HOLDS",
-            f"attained: the right side is 0, the left side at most {lhs.upper:.3g}, which {explained}.",
-            True,
-        )
+        nothing = "0" if rhs.upper == 0 else f"at most {rhs.upper:.3g}"
+        left = f"the left side at most {lhs.upper:.3g}, which rounding of numbers of size {size:.3g} explains"
+        return "HOLDS", f"attained: the right side is {nothing}, {left}.", True
     widest = max(lhs.width, rhs.width)
     if widest <= SMALL * abs(rhs.middle):
         return "HOLDS", f"attained: both sides are {rhs.middle:.9g} up to rounding.", True
