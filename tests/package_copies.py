@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Copy(NamedTuple):
     def done(self, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A process that runs `code` on the copy."""
         home = {"PYTHONPATH": str(self.package.parent), "NUMBA_CACHE_DIR": str(self.cache)}
+        time.sleep(0.1)  # a process that starts as a file is written cannot know whether it has read it
         given = {name: value for name, value in {**os.environ, **home, **environment}.items() if value}
         return subprocess.run(
             [sys.executable, "-c", code], env=given, cwd=self.package.parent, capture_output=True, text=True
