@@ -146,7 +146,7 @@ def attack(
         typer.echo(json.dumps({"rows": report.rows(), "failures": [vars(f) for f in report.failures]}, indent=1))
     else:
         _print(report.rows(), False, adversary.COLUMNS)
-        for (_, _), alike in report.distinct().items():
+        for alike in report.distinct().values():
             more = f" (and {len(alike) - 1} more of this kind)" if len(alike) > 1 else ""
             typer.echo(f"{alike[0]}{more}")
         typer.echo(

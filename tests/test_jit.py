@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from package_copies import copied, edit
 
-import pfl_theory
 from pfl_theory.kernels import jit, kept
 
 EVALUATE = """
@@ -23,25 +22,9 @@ print(pfl.__file__, problem.value([1.0])[0])
 
 @pytest.fixture
 def copy(tmp_path):
-    """The package's sources in a folder of their own, and how to ask that copy."""
-    package = tmp_path / "pfl_theory"
-    shutil.copytree(Path(pfl_theory.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def ask(code=EVALUATE):
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
-
-    return package, ask, tmp_path / "cache"
-
-
-def edit(path: Path, before: str, after: str) -> None:
-    text = path.read_text()
-    assert text.count(before) == 1, f"{path.name} no longer reads {before!r}: change this test"
-    path.write_text(text.replace(before, after))
+    """The package's sources in a folder of their own, how to ask that copy, and where it keeps compiled code."""
+    made = copied(tmp_path)
+    return made.package, lambda code=EVALUATE: made.ask(code), made.cache
 
 
 def test_an_edited_loss_is_compiled_again(copy):

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..sweeps.files import locked, write_text
 from ..sweeps.state import OLDER
 from .committed import SCALES, Made, folder_of, read_committed
 from .confirm import confirm_analyses
-from .module import get, select
+from .module import Analysis, get, select
 from .write import write_analysis
 
 SKIPPED = "skipped: "
@@ -86,63 +86,79 @@ def run_analyses(
     if not (store.folder / ".gitignore").exists():
         write_text(store.folder / ".gitignore", "*\n")
 
+    analyses = [get(name, package) for name in chosen]
+    tasks = {analysis.name: analysis.tasks(scale, seed) for analysis in analyses}
+    context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
+    problems: list[str] = []
     with locked(store.folder / name for name in chosen):  # two seeds into one folder do not belong together
-        analyses = [get(name, package) for name in chosen]
-        tasks = {analysis.name: analysis.tasks(scale, seed) for analysis in analyses}
-        found: dict[str, Made] = {}
-        if scale == "full" and not force:  # a full-scale result is shown as it is, and never made again by itself
-            for name, mine in tasks.items():
-                kept = read_committed(folder / name, name, mine)
-                found.update(
-                    {task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None}
-                )
-        todo = [task for mine in tasks.values() for task in mine if task.key not in found]
-
-        with Progress() as progress:
-
-            def tell(event: Any) -> None:
-                if explain and event.kind in ("stored", "waiting"):
-                    say(f"{event.task.describe()}: {event.reason}")
-                progress(event)
-
-            if explain:
-                for task in (task for mine in tasks.values() for task in mine if task.key in found):
-                    say(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
-            outcomes = {
-                outcome.task.key: outcome
-                for outcome in run(todo, store=store, workers=number, force=force, on_event=tell)
-            }
-
-        context = {"command": sys.argv, "seed": seed, "scale": scale, "workers": number}
-        problems: list[str] = []
+        found = _committed(tasks, folder, store) if scale == "full" and not force else {}
+        outcomes = _outcomes(tasks, found, store, number, force=force, explain=say if explain else None)
         for analysis in analyses:
-            mine = tasks[analysis.name]
-            failed = [
-                outcomes[task.key] for task in mine if task.key in outcomes and outcomes[task.key].status == "failed"
-            ]
-            if failed:
-                problems += _failures(analysis.name, failed, len(mine))
-                continue
-            made = [found.get(task.key) or _made(outcomes[task.key]) for task in mine]
-            report = write_analysis(
-                analysis,
-                mine,
-                [_with_parameters(task, item) for task, item in zip(mine, made, strict=True)],
-                folder / analysis.name,
-                context,
-            )
-            computed = sum(item.status == "computed" for item in made)
-            say(
-                f"{analysis.name}: {len(mine)} cells, {computed} computed -> "
-                f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
-            )
-            problems += report.problems
+            problems += _write(analysis, tasks[analysis.name], found, outcomes, folder, context, say)
         collect_verdicts(folder, scale)
         page = build_index(folder, scale)
-        say(f"{page} ({time.perf_counter() - begin:.1f} s)")
-        for problem in problems:
-            complain(f"error: {problem}")
-        return 1 if problems else 0
+    say(f"{page} ({time.perf_counter() - begin:.1f} s)")
+    for problem in problems:
+        complain(f"error: {problem}")
+    return 1 if problems else 0
+
+
+def _committed(tasks: Mapping[str, Sequence[Task]], folder: Path, store: Store) -> dict[str, Made]:
+    """Cells, by key, that are shown as they are committed: a full-scale result is never made again by itself."""
+    found: dict[str, Made] = {}
+    for name, mine in tasks.items():
+        kept = read_committed(folder / name, name, mine)
+        found.update({task.key: kept[task.key] for task in mine if task.key in kept and store.lookup(task)[0] is None})
+    return found
+
+
+def _outcomes(
+    tasks: Mapping[str, Sequence[Task]],
+    found: Mapping[str, Made],
+    store: Store,
+    workers: int,
+    *,
+    force: bool,
+    explain: Say | None,
+) -> dict[str, Outcome]:
+    """Cells, by key, that are stored or computed now."""
+    every = [task for mine in tasks.values() for task in mine]
+    with Progress() as progress:
+
+        def tell(event: Any) -> None:
+            if explain and event.kind in ("stored", "waiting"):
+                explain(f"{event.task.describe()}: {event.reason}")
+            progress(event)
+
+        if explain:
+            for task in (task for task in every if task.key in found):
+                explain(f"{task.describe()}: committed{f', {OLDER}' if found[task.key].older else ''}")
+        todo = [task for task in every if task.key not in found]
+        return {o.task.key: o for o in run(todo, store=store, workers=workers, force=force, on_event=tell)}
+
+
+def _write(
+    analysis: Analysis,
+    tasks: Sequence[Task],
+    found: Mapping[str, Made],
+    outcomes: Mapping[str, Outcome],
+    folder: Path,
+    context: dict[str, Any],
+    say: Say,
+) -> list[str]:
+    """Write an analysis, unless cells of it failed, and say so; what went wrong."""
+    failed = [outcomes[task.key] for task in tasks if task.key in outcomes and outcomes[task.key].status == "failed"]
+    if failed:
+        return _failures(analysis.name, failed, len(tasks))
+    made = [found.get(task.key) or _made(outcomes[task.key]) for task in tasks]
+    rows = [_with_parameters(task, item) for task, item in zip(tasks, made, strict=True)]
+    report = write_analysis(analysis, tasks, rows, folder / analysis.name, context)
+    computed = sum(item.status == "computed" for item in made)
+    say(
+        f"{analysis.name}: {len(tasks)} cells, {computed} computed -> "
+        f"{folder / analysis.name}{''.join(f'; {note}' for note in report.notes)}"
+    )
+    return report.problems
 
 
 def _made(outcome: Outcome) -> Made:

@@ -256,22 +256,7 @@ def pair_on(
     error = None
     if masses_p.off or masses_q.off:  # the other reading of these weights
         error = (masses_p.off * of_p + masses_q.off * of_q) / total * (1 + 1e-9)
-    sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
-    return Pair(
-        ids_p,
-        ids_q,
-        masses_p,
-        masses_q,
-        points,
-        labels,
-        scale,
-        total,
-        sources,
-        sinks,
-        more[sources],
-        -more[sinks],
-        error,
-    )
+    return _moving(points, labels, scale, p, q, total, more, error)
 
 
 def as_floats_read(
@@ -301,24 +286,24 @@ def as_floats_read(
         more[order] -= int(np.sign(surplus)) * each
         more[order[:rest]] -= int(np.sign(surplus))
     residual = np.where(more == 0, 0.0, as_floats(difference - digits(np.ldexp(more.astype(np.float64), -unit))))
+    return _moving(points, labels, scale, p, q, 2**unit, more, doubt, difference, residual)
+
+
+def _moving(
+    points: NDArray,
+    labels: NDArray | None,
+    scale: float,
+    p: tuple[NDArray, Masses],
+    q: tuple[NDArray, Masses],
+    total: int,
+    more: NDArray,
+    *unknown: NDArray | None,
+) -> Pair:
+    """The pair of which `more` units of p than of q stand at each point; then what is unknown or left of them."""
+    (ids_p, masses_p), (ids_q, masses_q) = p, q
     sources, sinks = np.flatnonzero(more > 0), np.flatnonzero(more < 0)
-    return Pair(
-        ids_p,
-        ids_q,
-        masses_p,
-        masses_q,
-        points,
-        labels,
-        scale,
-        2**unit,
-        sources,
-        sinks,
-        more[sources],
-        -more[sinks],
-        doubt,
-        difference,
-        residual,
-    )
+    rows = ids_p, ids_q, masses_p, masses_q
+    return Pair(*rows, points, labels, scale, total, sources, sinks, more[sources], -more[sinks], *unknown)
 
 
 def _settle_zeros(

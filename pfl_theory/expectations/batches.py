@@ -14,11 +14,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..algorithms.baselines import FedAvg
 from ..errors import InputError, require
 from ..federations.federation import Federation
 from ..losses.cosine import Cosine
@@ -56,6 +57,13 @@ class Sizes(NamedTuple):
     outer: int | None
     hessian: int | None
     replace: bool
+
+
+def batch_sizes(algorithm: Any) -> Sizes:
+    """Batches of Per-FedAvg or FedAvg; FedAvg has one, that of its gradient."""
+    if isinstance(algorithm, FedAvg):
+        return Sizes(None, algorithm.batch, None, bool(algorithm.replace))
+    return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
 
 
 def batch_count(size: int | None, m: int, *, replace: bool) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import require
+from ..losses.loss import ball_center
 from ..rigour.rounding import UNIT
 from .claim import Hypothesis
 from .instance import Instance
@@ -50,7 +51,7 @@ def inside_ball(instance: Instance) -> str | None:
     if instance.ball is None or instance.points is None:
         return None
     radius, center = instance.ball
-    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
+    middle = ball_center(instance.problem.dim, center)
     for w in instance.points:
         reached = np.vstack([w[None], instance.problem.adapted(w, instance.alpha)])
         farthest = float(np.linalg.norm(reached - middle, axis=1).max())
@@ -78,7 +79,12 @@ def roundings_of_constants(instance: Instance) -> int:
         )
     if problem.kind == "rows":  # eigenvalues of the smaller Gram matrix
         m, p = int(problem.federation.sizes.max()), problem.federation.n_features
-        return 128 + (max(m, p) + 12) * min(m, p) + p + math.ceil(problem.loss.roundings(problem.federation))
+        return (
+            128
+            + (max(m, p) + 12) * min(m, p)
+            + p
+            + math.ceil(problem.loss.roundings(problem.federation, problem.constants()))
+        )
     return 0  # constants given with functions are taken as they are
 
 
@@ -92,7 +98,7 @@ def _paths_inside(instance: Instance) -> str | None:
     if instance.ball is None or instance.points is None or instance.problem.dim == 1:
         return None  # on a line T is monotone for alpha <= 1/L
     radius, center = instance.ball
-    middle = np.zeros(instance.problem.dim) if center is None else np.asarray(center, dtype=np.float64)
+    middle = ball_center(instance.problem.dim, center)
     adapted = np.stack([instance.problem.adapted(w, instance.alpha) for w in instance.points]) - middle
     ends = np.linalg.norm(adapted, axis=2).max(1)
     steps = np.linalg.norm(np.diff(instance.points, axis=0), axis=1) * (1 + instance.alpha * bound(instance, "L"))
@@ -113,7 +119,7 @@ def _inside(instance: Instance) -> str | None:
     if instance.ball is None or instance.points is None:
         return None
     radius, center = instance.ball
-    farthest = float(np.linalg.norm(instance.points - (0 if center is None else np.asarray(center)), axis=1).max())
+    farthest = float(np.linalg.norm(instance.points - ball_center(instance.problem.dim, center), axis=1).max())
     return (
         None
         if farthest <= radius * (1 + 4 * UNIT)

@@ -14,6 +14,7 @@ from ..expectations.batches import (
     Moments,
     Sizes,
     UserData,
+    batch_sizes,
     data_of,
     enumerated,
     has_data,
@@ -45,7 +46,7 @@ def sizes_of(instance: Instance) -> Sizes:
             f"instance {instance.name!r}: no batches to speak of; give algorithm=PerFedAvg(..., variant='exact') "
             "with batch sizes"
         )
-    return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
+    return batch_sizes(algorithm)
 
 
 # --- expectations ---

@@ -19,7 +19,7 @@ from ..algorithms.algorithm import participants
 from ..algorithms.baselines import FedAvg
 from ..algorithms.per_fedavg import PerFedAvg
 from ..errors import InputError, require
-from ..expectations.batches import Sizes, without_replacement_failure
+from ..expectations.batches import batch_sizes, without_replacement_failure
 from ..expectations.enumerated_runs import ExactRun, enumerate_run
 from ..expectations.long_runs import long_run
 from ..expectations.quadratics import QuadraticUsers, checked_batch_factor
@@ -107,7 +107,7 @@ def _is_run(instance: Instance) -> str | None:
         return f"the algorithm adapts with alpha = {own:g}, but F is that of alpha = {instance.alpha:g}."
     if instance.problem.kind == "functions" or isinstance(instance, ClosedRun):
         return None  # no data known one by one to draw from
-    return without_replacement_failure(instance.problem, batch_sizes(instance))
+    return without_replacement_failure(instance.problem, batch_sizes(instance.algorithm))
 
 
 def _is_exact_variant(instance: Instance) -> str | None:
@@ -146,15 +146,20 @@ def _bounded_below(instance: Instance) -> str | None:
 
 def _exact_sides(instance: Instance) -> str | None:
     """Whether both sides can be had: L_F over the whole space, and every expectation of the run."""
-    problem, algorithm = instance.problem, instance.algorithm
+    problem = instance.problem
     if isinstance(instance, ClosedRun):
         return None
     if problem.meta_smoothness(instance.alpha) is None or problem.kind == "functions":
         return "the smoothness of F and the run's expectations are known for quadratic and piecewise users only."
-    own = isinstance(algorithm, FedAvg) or getattr(algorithm, "variant", "exact") == "first-order"
-    if problem.kind == "rows" and own and instance.alpha > 0:
+    if problem.kind == "rows" and _has_own_direction(instance):
         return "on unbounded quadratics this direction has a bias without bound; piecewise users have one."
     return None
+
+
+def _has_own_direction(instance: Instance) -> bool:
+    """Whether steps go another way than grad F_i on average: FO, and FedAvg measured on F."""
+    other = isinstance(instance.algorithm, FedAvg) or getattr(instance.algorithm, "variant", "exact") == "first-order"
+    return other and instance.alpha > 0
 
 
 def _full(instance: Instance) -> str | None:
@@ -223,9 +228,8 @@ def _by_recursion(users: QuadraticUsers, instance: Instance, w0: NDArray) -> Exa
     beta, tau, _, m = steps_of(instance)
     algorithm: Any = instance.algorithm
     variant = "plain" if isinstance(algorithm, FedAvg) else "exact"
-    own = isinstance(algorithm, FedAvg) or getattr(algorithm, "variant", "exact") == "first-order"
     require(
-        not own or instance.alpha == 0,
+        not _has_own_direction(instance),
         f"instance {instance.name!r}: on unbounded quadratics this direction has a bias without bound; use "
         "piecewise users",
     )
@@ -247,7 +251,7 @@ def quadratic_balls(instance: Instance) -> QuadraticUsers | None:
 
 
 def _from_rows(problem: Problem, instance: Instance) -> QuadraticUsers:
-    fed, sizes = problem.federation, batch_sizes(instance)
+    fed, sizes = problem.federation, batch_sizes(instance.algorithm)
     loss = problem.loss
     assert isinstance(loss, Quadratic)
     A, parts = loss.matrices(fed.n_users, problem.dim).astype(np.float64), []
@@ -285,7 +289,7 @@ class Hull(NamedTuple):
 
 def _from_curves(instance: Instance) -> QuadraticUsers | None:
     """Piecewise users as the quadratics they are where the run can come, or None."""
-    hull = remembered(instance, "hull", lambda: _hull(instance))
+    hull = hull_of(instance)
     if hull is None:
         return None
     noise, n = instance.problem.family.noise, len(hull.h)
@@ -298,10 +302,15 @@ def _from_curves(instance: Instance) -> QuadraticUsers | None:
 
 def _own_factors(instance: Instance) -> tuple[float, float]:
     """c_D and c_D' of a run on piecewise users, as its batches are drawn."""
-    noise, sizes = instance.problem.family.noise, batch_sizes(instance)
+    noise, sizes = instance.problem.family.noise, batch_sizes(instance.algorithm)
     weights = np.ones(1) if noise is None else np.asarray(noise.weights)
     inner, outer = (checked_batch_factor(k, weights, replace=sizes.replace) for k in (sizes.inner, sizes.outer))
     return inner, outer
+
+
+def hull_of(instance: Instance) -> Hull | None:
+    """The hull of a run of piecewise users, kept on the instance; None where none is known."""
+    return remembered(instance, "hull", lambda: _hull(instance))
 
 
 def _hull(instance: Instance) -> Hull | None:
@@ -348,9 +357,8 @@ def largest_gradient(instance: Instance) -> float:
     """Bound of ||grad F|| wherever the run comes: lam_i |w - c_i| where piecewise users stay quadratic, else (1 + alpha
     L) B.
     """
-    hull = None
-    if instance.problem.kind == "curves" and not isinstance(instance, ClosedRun):
-        hull = remembered(instance, "hull", lambda: _hull(instance))
+    known = instance.problem.kind == "curves" and not isinstance(instance, ClosedRun)
+    hull = hull_of(instance) if known else None
     if hull is None:
         return (1 + instance.alpha * bound(instance, "L")) * bound(instance, "B") * (1 + 2.0**-40)
     away = np.maximum(hull.high - hull.centre.lower, hull.centre.upper - hull.low)
@@ -434,17 +442,9 @@ class VarianceFactors(NamedTuple):
     hessian: float
 
 
-def batch_sizes(instance: Instance) -> Sizes:
-    """Batches of a run's algorithm; FedAvg has one, that of its gradient."""
-    algorithm: Any = instance.algorithm
-    if isinstance(algorithm, FedAvg):
-        return Sizes(None, algorithm.batch, None, bool(algorithm.replace))
-    return Sizes(algorithm.batch_inner, algorithm.batch_outer, algorithm.batch_hessian, bool(algorithm.replace))
-
-
 def batch_factors(instance: Instance) -> VarianceFactors:
     """Variance factors of the batch means."""
-    return VarianceFactors(*(0.0 if size is None else 1.0 / size for size in batch_sizes(instance)[:3]))
+    return VarianceFactors(*(0.0 if size is None else 1.0 / size for size in batch_sizes(instance.algorithm)[:3]))
 
 
 class Reading(NamedTuple):

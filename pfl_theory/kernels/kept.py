@@ -16,7 +16,6 @@ import pickle
 import re
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +26,9 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 from .. import STARTED
+from ..errors import OutputError
 from ..sweeps.bytecode import outdated
+from ..sweeps.files import atomic_write, file_stamp
 from ..sweeps.syntax import whole_digest
 
 PACKAGE = Path(__file__).parent.parent
@@ -55,15 +56,6 @@ class _State:
     unusable = ""
 
 
-def stamp(path: str) -> tuple[int, ...]:
-    """What changes when a file does, even where its size and time do not."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
-
-
 def kernel_files(package: Path) -> list[Path]:
     """Files with what a kernel may call."""
     return [source for room in ROOMS for source in sorted((package / room).rglob("*.py"))]
@@ -81,7 +73,7 @@ def sources_here() -> Sources:
     """The kernels' sources as they stood when this process first needed them; taken once."""
     if _State.sources is None:
         files = kernel_files(PACKAGE)
-        stamps = {str(file): stamp(str(file)) for file in files}
+        stamps = {str(file): file_stamp(file) for file in files}
         doubt = ""
         if any(found[1] > STARTED - _CLOCK for found in stamps.values() if found):
             doubt = "a source was edited while this process started"
@@ -117,7 +109,7 @@ def doubt() -> str:
     found = sources_here()
     if found.doubt or _State.unusable:
         return found.doubt or _State.unusable
-    if any(stamp(path) != then for path, then in found.stamps.items()):
+    if any(file_stamp(path) != then for path, then in found.stamps.items()):
         _State.unusable = "a source was edited after this process started"
     return _State.unusable
 
@@ -178,18 +170,12 @@ class KeptCode(FunctionCache):
             return
         path, key = self._file(sig, data.codegen)
         body = dumps((key, data._reduce()))
-        temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-            with os.fdopen(handle, "wb") as stream:
+            with atomic_write(path, "wb") as stream:
                 stream.write(hashlib.sha256(body).digest() + body)
-            os.replace(temporary, path)
-        except OSError as error:
-            _tell(f"{path.parent} cannot be written ({error.strerror or error}); set NUMBA_CACHE_DIR")
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+        except OutputError as error:
+            why = getattr(error.__cause__, "strerror", None) or error
+            _tell(f"{path.parent} cannot be written ({why}); set NUMBA_CACHE_DIR")
 
 
 def keep(dispatcher: Any) -> Any:
@@ -229,7 +215,7 @@ def _is_ours(folder: Path) -> bool:
         return False
     inner = list(folder.iterdir())
     earlier = rf"({'|'.join(ROOMS)}|\w+)_[0-9a-f]{{40}}"
-    files = all(re.fullmatch(r"\w+-[0-9a-f]{32}\.nbc(\.\w+\.part)?", item.name) for item in inner if item.is_file())
+    files = all(re.fullmatch(r"\.?\w+-[0-9a-f]{32}\.nbc(\.\w+\.part)?", item.name) for item in inner if item.is_file())
     rooms = all(re.fullmatch(earlier, item.name) for item in inner if item.is_dir())
     named = [item for item in inner if item.is_file() or item.name.startswith(tuple(f"{room}_" for room in ROOMS))]
     return files and rooms and bool(named)

@@ -5,6 +5,7 @@ every datum.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,7 +93,7 @@ class Cosine(Loss):
     def parameters(self, fed: Federation, dtype: np.dtype) -> CosineParameters:
         return CosineParameters(dtype.type(self.c))
 
-    def roundings(self, fed: Federation) -> float:
+    def roundings(self, fed: Federation, constants: Mapping[str, Constant]) -> float:
         """An angle (z - z_0)/c is off by some roundings of its size, and with it every phi_k and deviation: relative to
         the smallest constant that is not 0.
         """
@@ -100,9 +101,8 @@ class Cosine(Loss):
         for i in range(fed.n_users):
             z, _, _ = user_rows(fed, i)
             reach = max(reach, float(np.abs(z - z[0]).max()) / self.c)
-        found = self.constants(fed)
         size = {"B": self.c, "L": 1.0, "rho": 1 / self.c, "sigma_G": self.c, "sigma_H": 1.0}
-        sizes = [(found[name].values / unit).max() for name, unit in size.items()]
+        sizes = [(constants[name].values / unit).max() for name, unit in size.items()]
         return 8 * fed.n_features * (reach + 1) / min((s for s in sizes if s > 0), default=1.0) if reach > 0 else 0.0
 
     def attained_on(self, radius: float, center: NDArray) -> frozenset[str]:

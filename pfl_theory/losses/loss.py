@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,8 +92,8 @@ class Loss(ABC):
         """
         return frozenset()
 
-    def roundings(self, fed: Federation) -> float:
-        """Relative error of the computed constants beyond that of sums over rows and eigenvalues, in units of 2^-53."""
+    def roundings(self, fed: Federation, constants: Mapping[str, Constant]) -> float:
+        """Relative error of these constants beyond that of sums over rows and eigenvalues, in units of 2^-53."""
         return 0.0
 
     def poolable(self) -> bool:

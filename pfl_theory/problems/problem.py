@@ -295,7 +295,7 @@ class Problem:
 
     def _constants(self, **keywords: Any) -> dict[str, Constant]:
         rows = isinstance(self._oracle, RowOracle)
-        unfit = beyond_squares(self.federation) if rows else None
+        unfit = remembered(self, "beyond squares", lambda: beyond_squares(self.federation)) if rows else None
         if unfit is not None:
             return {name: Constant.none(self.n_users if of_users else 1, unfit) for name, of_users in NAMES.items()}
         found = self._oracle.constants(**keywords)

@@ -94,10 +94,11 @@ class Ball:
         return value if isinstance(value, Ball) else cls(value)
 
     @classmethod
-    def between(cls, lower: float, upper: float) -> Ball:
-        """The interval [lower, upper]."""
-        middle = lower + (upper - lower) / 2
-        return cls(middle, max(upper - middle, middle - lower) * UP + UNIT * abs(middle) * 2)
+    def between(cls, lower: ArrayLike, upper: ArrayLike) -> Ball:
+        """The intervals [lower, upper]."""
+        low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
+        middle = low + (high - low) / 2
+        return cls(middle, np.maximum(high - middle, middle - low) * UP + UNIT * np.abs(middle) * 2)
 
     @classmethod
     def relative(cls, mid: ArrayLike, error: ArrayLike) -> Ball:

@@ -33,6 +33,17 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data; use numbers, strings, lists and dicts")
 
 
+def file_stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """What changes when a file or the list of a folder does, even where size and time are put back; empty where there
+    is none.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there when the block ends well.

@@ -13,12 +13,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
-import os
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .files import file_stamp
 from .syntax import Alias, Mention, Module, Statement, short_hash
 
 LIBRARY = __name__.partition(".")[0]
@@ -123,7 +123,7 @@ def files_seen(references: Iterable[str]) -> dict[str, Seen]:
         if path is None:
             continue
         for file in path.parent.rglob("*.py") if path.name == "__init__.py" else (path,):
-            found[str(file)] = Seen(_file_hash(file), _stamp(str(file)))
+            found[str(file)] = Seen(_file_hash(file), file_stamp(str(file)))
     return found
 
 
@@ -132,10 +132,10 @@ def edited(before: Mapping[str, Seen], sources: Sources | None = None) -> str | 
     imported meanwhile is not surely what is read now, even where the text is the old one again.
     """
     if sources is None:
-        return next((path for path, seen in before.items() if _stamp(path) != seen.stamp), None)
+        return next((path for path, seen in before.items() if file_stamp(path) != seen.stamp), None)
     for name in sources.modules:
         path = source_file(name.partition(":")[0])
-        if path is not None and str(path) in before and _stamp(str(path)) != before[str(path)].stamp:
+        if path is not None and str(path) in before and file_stamp(str(path)) != before[str(path)].stamp:
             return str(path)
     return None
 
@@ -171,15 +171,6 @@ def source_file(module: str) -> Path | None:
     return None
 
 
-def _stamp(path: str) -> tuple[int, ...]:
-    """What changes when a file or the list of a folder does."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return ()
-    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
-
-
 @functools.lru_cache(maxsize=2048)
 def _parsed(name: str, path: str, _stamp: tuple[int, ...]) -> Module | None:
     try:
@@ -201,7 +192,7 @@ _KNOWN: dict[tuple[str, ...], _Reached] = {}  # holds while all its stamps do
 
 def _reach(roots: tuple[str, ...]) -> _Reached:
     known = _KNOWN.get(roots)
-    if known is None or any(_stamp(path) != stamp for path, stamp in known.stamps.items()):
+    if known is None or any(file_stamp(path) != stamp for path, stamp in known.stamps.items()):
         known = _Search(roots).result()
         if len(_KNOWN) > 4096:
             _KNOWN.clear()
@@ -249,11 +240,11 @@ class _Search:
             if name.partition(".")[0] in self.tops and not _presents(name):
                 path = source_file(name)
                 if path is not None:
-                    stamp = self.stamps[str(path)] = _stamp(str(path))
+                    stamp = self.stamps[str(path)] = file_stamp(str(path))
                     found = _parsed(name, str(path), stamp)
                 folder = path.parent if path is not None else None
                 if folder is not None:  # a new file there may take a name
-                    self.stamps[str(folder)] = _stamp(str(folder))
+                    self.stamps[str(folder)] = file_stamp(str(folder))
             self.modules[name] = found
         return self.modules[name]
 

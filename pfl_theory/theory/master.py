@@ -11,7 +11,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..rigour.balls import Ball
 from ..rigour.rounding import UNIT
@@ -85,7 +84,7 @@ def growth(x: Ball, tau: int) -> Growth:
         return Growth(none, none, one, none, none)
     if value <= 4 * float(x.rad):  # 0 up to a rounding, say: everything grows with x, so it lies between the ends
         low, high = growth(Ball(0.0), tau), growth(Ball(max(float(x.upper), 2.0**-1000)), tau)
-        return Growth(*(_between(low[k].mid, high[k].upper) for k in range(len(low))))
+        return Growth(*(Ball.between(low[k].mid, high[k].upper) for k in range(len(low))))
     powers = np.cumprod(np.concatenate([[1.0], np.full(tau, 1 + value)]))  # (1 + x)^j, j = 0 .. tau
     error = (6 * tau + 32) * UNIT + (2 + 3 * value * tau) * float(x.rad) / value * 1.01
     t = np.arange(1, tau + 1)
@@ -94,11 +93,6 @@ def growth(x: Ball, tau: int) -> Growth:
     psi, nu = np.cumsum(P[:-1]) / t, np.cumsum(np.sqrt(N2[:-1])) / t
     kap2 = np.cumsum(powers[:-1] ** 2) / t
     return Growth(*(Ball.relative(part, error) for part in (psi, nu, kap2, P[:-1], N2[:-1])))
-
-
-def _between(low: NDArray, high: NDArray) -> Ball:
-    middle = low / 2 + high / 2
-    return Ball(middle, (high - low) / 2 * (1 + 2.0**-40) + 4 * UNIT * np.abs(middle))
 
 
 def drift(g: Growth, X: Ball, terms: Terms) -> Ball:

@@ -30,6 +30,23 @@ def worst(*answers: bool | None) -> bool | None:
     return False if False in answers else None if None in answers else True
 
 
+def broken(answers: dict[str, bool | None]) -> str:
+    """Which hypotheses fail."""
+    return ", ".join(text for text, answer in answers.items() if answer is False)
+
+
+def of_form(version: str, form: str, instance: Any) -> dict[str, bool | None]:
+    """What the lemmas' forms ask of step and users: the transcribed and the convex one small steps, the convex one
+    convex users.
+    """
+    answers: dict[str, bool | None] = {}
+    if version == "paper" or form == "convex":
+        answers["alpha <= 1/L"] = small_step(instance)
+    if form == "convex":
+        answers["f_i convex"] = convex(instance)
+    return answers
+
+
 def constant(instance: Any, name: str) -> Any:
     """The largest over users of a constant that a right side may use; None where there is none.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from ..real import ZERO, Real, average, mp, real
 from .batches import can_be_drawn
-from .hypotheses import at_most, constant, small_step, worst
+from .hypotheses import at_most, broken, constant, small_step, worst
 from .lines import bounded_below, gamma, infimum, lines_of
 from .master import Terms
 from .runs import Run, is_run, participation, steps_of
@@ -133,4 +133,4 @@ def on_assumptions(
         "batches that the data allow": can_be_drawn(instance.problem, algorithm),
         "bounded below": worst(*(bounded_below(line) for line in lines_of(instance.problem))),
     }
-    return worst(*answers.values()), ", ".join(text for text, answer in answers.items() if answer is False)
+    return worst(*answers.values()), broken(answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..mathematics.hypotheses import constant, convex, small_step, worst
+from ..mathematics.hypotheses import broken, constant, of_form, worst
 from ..mathematics.lines import gamma, lines_of
 from ..real import average, mp, real
 from ..ruling import Pair, Ruling, refused, unsettled
@@ -16,11 +16,7 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     """A pair a point; the transcribed form takes the largest ||grad F||^2."""
     if instance.problem.kind != "curves":
         return refused("users are not piecewise functions of one variable")
-    answers = {}
-    if version == "paper" or form == "convex":
-        answers["alpha <= 1/L"] = small_step(instance)
-    if form == "convex":
-        answers["f_i convex"] = convex(instance)
+    answers = of_form(version, form, instance)
     if instance.points is None:
         return unsettled("no points") if worst(*answers.values()) is not False else refused("alpha > 1/L or not convex")
     lines, alpha = lines_of(instance.problem), real(instance.alpha)
@@ -32,7 +28,7 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
         answers["FO stands still"] = _still(directions, points, lines, alpha, L, B)
     applies = worst(*answers.values())
     if applies is False:
-        return refused(", ".join(text for text, answer in answers.items() if answer is False))
+        return refused(broken(answers))
     if version == "paper":
         return Ruling(applies, pairs=[Pair(max(slopes) ** 2, (alpha * L * B) ** 2)], open_constant=True)
     gamma_g, gamma_h = gamma(lines)

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from ..mathematics import rows as on_rows
-from ..mathematics.hypotheses import adapted_points, constant, convex, in_ball, small_step, worst
+from ..mathematics.hypotheses import adapted_points, broken, constant, in_ball, of_form, worst
 from ..mathematics.lines import lines_of
 from ..real import Real, eigenvalues, minus, mp, norm, real, reals
 from ..ruling import Pair, Ruling, refused, unsettled
@@ -20,17 +20,15 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     if None in constants:
         return refused("L, rho or B has no value that a bound may use")
     answers = {"points in the ball, and what they adapt to": in_ball(instance, adapted=True)}
-    if version == "paper" or form == "convex":
-        answers["alpha <= 1/L"] = small_step(instance)
+    answers |= of_form(version, form, instance)
     if form == "convex":
-        answers["f_i convex"] = convex(instance)
         answers["what lies between the points adapts to the ball"] = _between(instance, constants[0])
     if form == "one-dimensional":
         answers["d = 1"] = instance.problem.dim == 1
         answers["whole line"] = instance.ball is None
     applies = worst(*answers.values())
     if applies is False:
-        return refused(", ".join(text for text, answer in answers.items() if answer is False))
+        return refused(broken(answers))
     left = _left(instance)
     if left is None:
         return unsettled("left side not known here")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..mathematics import rows as on_rows
 from ..mathematics.batches import bias_and_error, can_be_drawn, data_of, factor, outcomes
-from ..mathematics.hypotheses import constant, convex, small_step, worst
+from ..mathematics.hypotheses import broken, constant, convex, small_step, worst
 from ..real import Real, mp, real, reals
 from ..ruling import Pair, Ruling, refused, unsettled
 
@@ -58,7 +58,7 @@ def hypotheses(version: str, form: str, instance: Any, names: tuple[str, ...]) -
         answers["alpha <= 1/L"] = small_step(instance)
     applies = worst(*answers.values())
     if applies is False:
-        return False, refused(", ".join(text for text, answer in answers.items() if answer is False))
+        return False, refused(broken(answers))
     if instance.points is None:
         return None, unsettled("no points")
     if outcomes(problem, algorithm) * len(instance.points) > MOST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..mathematics.hypotheses import constant, convex, small_step, worst
+from ..mathematics.hypotheses import broken, constant, of_form, worst
 from ..mathematics.lines import gamma, lines_of
 from ..real import average, real
 from ..ruling import Pair, Ruling, refused, unsettled
@@ -16,14 +16,10 @@ def rule(version: str, form: str, instance: Any) -> Ruling:
     """The largest spread over the points; users are curves."""
     if instance.problem.kind != "curves":
         return refused("users are not piecewise functions of one variable")
-    answers = {}
-    if version == "paper" or form == "convex":
-        answers["alpha <= 1/L"] = small_step(instance)
-    if form == "convex":
-        answers["f_i convex"] = convex(instance)
+    answers = of_form(version, form, instance)
     applies = worst(*answers.values())
     if applies is False:
-        return refused(", ".join(text for text, answer in answers.items() if answer is False))
+        return refused(broken(answers))
     if instance.points is None:
         return unsettled("no points")
     lines, alpha = lines_of(instance.problem), real(instance.alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..mathematics import rows as on_rows
@@ -16,29 +17,40 @@ KINDS = ("rows",)
 
 def rule(version: str, form: str, instance: Any) -> Ruling:
     """A pair a point."""
+    return gradient_pairs(version, instance, lambda B, m: 4 * B**2 * m, _diameters)
+
+
+def _diameters(laws: spread.Laws, m: Real, p: Real, g: list[list[Real]]) -> tuple[Real]:
+    middle, squares = laws.middle, []
+    for own in laws.masses:
+        more = [k for k, (a, b) in enumerate(zip(own, middle, strict=True)) if a > b]
+        less = [k for k, (a, b) in enumerate(zip(own, middle, strict=True)) if a < b]
+        squares.append((real(total_variation(own, middle)) * diameter(g, more, less)) ** 2)
+    every = list(range(len(g)))
+    return (min(average(squares), diameter(g, every, every) ** 2 * p),)
+
+
+def gradient_pairs(
+    version: str, instance: Any, paper: Callable[[Real, Real], Real], sharp: Callable[..., tuple[Any, ...]]
+) -> Ruling:
+    """gamma_G(w)^2 at every point against `paper` of B and M, or `sharp` of the laws, M, P and the gradients of all
+    data (and how loose the package's own may be).
+    """
     applies, stop = hypotheses(instance, ("B_datum", "L_datum") if version == "paper" else ("L_datum",))
     if stop is not None:
         return stop
     problem = instance.problem
     laws = spread.laws(problem)
     m, p = mean_square_tv(laws)
-    rows, pairs = spread.single(problem, laws), []
-    for w in map(reals, instance.points):
+    rows = spread.single(problem, laws)
+
+    def pair(w: list[Real]) -> Pair:
         left = spread.gradient_spread(problem, w)
         if version == "paper":
-            right = 4 * constant(instance, "B_datum") ** 2 * m
-        else:
-            g = [on_rows.gradient(problem.loss, 0, w, row) for row in rows]
-            middle = laws.middle
-            squares = []
-            for own in laws.masses:
-                more = [k for k, (a, b) in enumerate(zip(own, middle, strict=True)) if a > b]
-                less = [k for k, (a, b) in enumerate(zip(own, middle, strict=True)) if a < b]
-                squares.append((real(total_variation(own, middle)) * diameter(g, more, less)) ** 2)
-            every = list(range(len(g)))
-            right = min(average(squares), diameter(g, every, every) ** 2 * p)
-        pairs.append(Pair(left, right))
-    return Ruling(applies, pairs=pairs)
+            return Pair(left, paper(constant(instance, "B_datum"), m))
+        return Pair(left, *sharp(laws, m, p, [on_rows.gradient(problem.loss, 0, w, row) for row in rows]))
+
+    return Ruling(applies, pairs=[pair(w) for w in map(reals, instance.points)])
 
 
 def hypotheses(instance: Any, constants: tuple[str, ...]) -> tuple[bool | None, Ruling | None]:
