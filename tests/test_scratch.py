@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from pfl_theory.sweeps import make_task, run, scratch
+from pfl_theory.sweeps.scratch import scratch_of
+from pfl_theory.sweeps.sources import files_seen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,6 +107,20 @@ def test_an_edit_starts_anew(package, tmp_path):
     rows = rows_of(package, store)
     assert looks(package) == 13
     assert rows == rows_of(package, str(tmp_path / "whole"))
+
+
+def test_the_place_changes_with_an_edit_that_is_put_back(package, tmp_path):
+    task = make_task("demo", f"{package.name}.demo:cell", {"rounds": 12})
+
+    def place() -> Path:
+        with scratch_of(task, tmp_path, files_seen({task.reference})) as found:
+            return found
+
+    first = place()
+    assert place() == first
+    for text in (CELL + "\n", CELL):
+        (package / "demo.py").write_text(text)
+    assert place() != first
 
 
 def test_outside_a_sweep_there_is_no_place():

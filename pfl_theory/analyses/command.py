@@ -95,8 +95,9 @@ def run_analyses(
         outcomes = _outcomes(tasks, found, store, number, force=force, explain=say if explain else None)
         for analysis in analyses:
             problems += _write(analysis, tasks[analysis.name], found, outcomes, folder, context, say)
-        collect_verdicts(folder, scale)
-        page = build_index(folder, scale)
+        with locked([store.folder], wait=True):  # both read what other runs write: the last one sees all
+            collect_verdicts(folder, scale)
+            page = build_index(folder, scale)
     say(f"{page} ({time.perf_counter() - begin:.1f} s)")
     for problem in problems:
         complain(f"error: {problem}")

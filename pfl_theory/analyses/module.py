@@ -11,6 +11,7 @@ from types import ModuleType
 
 from ..errors import require
 from ..sweeps import Task, make_task
+from ..sweeps.bytecode import remove_outdated
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,22 @@ class Analysis:
 
 def names(package: str = "analysis") -> list[str]:
     """Names of all analyses: the package's files without a leading underscore. Nothing is imported."""
+    return sorted(path.stem for path in _files(package) if not path.name.startswith("_"))
+
+
+def _files(package: str) -> list[Path]:
     try:
         spec = importlib.util.find_spec(package)
     except ImportError:
         spec = None
     folders = list(spec.submodule_search_locations or []) if spec else []
     require(bool(folders), f"no package {package!r} here; run from the folder of the repository that holds {package}/")
-    return sorted(
-        path.stem for folder in folders for path in Path(folder).glob("*.py") if not path.name.startswith("_")
-    )
+    return [path for folder in folders for path in Path(folder).glob("*.py")]
 
 
 def get(name: str, package: str = "analysis") -> Analysis:
     """Import an analysis by name and check that it has what an analysis has."""
+    remove_outdated(_files(package))
     module = importlib.import_module(f"{package}.{name}")
     missing = [item for item in ("TITLE", "DATA", "CHOICES", "grid", "cell", "plot") if not hasattr(module, item)]
     require(

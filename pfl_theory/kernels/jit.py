@@ -20,9 +20,12 @@ def kernel(function: F) -> F:
     """Compile a driver that Python calls: cached on disk, without the GIL, strict IEEE arithmetic (no fastmath).
 
     Parallelism is over users, by :func:`over_users`: serial code compiles two to three times faster than parallel code
-    and its results cannot depend on the number of threads.
+    and its results cannot depend on the number of threads. A driver from elsewhere is compiled in every process: the
+    folder of compiled code is named by this package's sources alone.
     """
-    compiled = keep(numba.njit(nogil=True, error_model="numpy")(function))
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if of_package(function):
+        keep(compiled)
     compiled.uncached = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled  # type: ignore[no-any-return]
 

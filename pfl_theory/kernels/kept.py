@@ -20,15 +20,15 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import llvmlite
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from .. import STARTED
-from ..errors import OutputError
-from ..sweeps.bytecode import outdated
-from ..sweeps.files import atomic_write, file_stamp
+from ..errors import InputError, OutputError
+from ..sweeps.bytecode import is_loaded, remove_outdated
+from ..sweeps.files import atomic_write, file_stamp, younger_than_this_process
 from ..sweeps.syntax import whole_digest
 
 PACKAGE = Path(__file__).parent.parent
@@ -36,14 +36,12 @@ ROOMS = ("kernels", "losses", "problems", "algorithms", "expectations", "distanc
 _KEPT = 4  # folders of other sources, beside ours
 _DAY = 86_400.0  # seconds
 _FORGOTTEN = 30 * _DAY
-_CLOCK = 20_000_000  # nanoseconds: what a file's time may be behind the clock
 _HASH = 32  # bytes of a hash before the pickled code
 
 
-class Sources(NamedTuple):
-    """The kernels' sources when this process first needed them."""
+class Look(NamedTuple):
+    """The kernels' sources as they stand at one moment."""
 
-    digest: str
     stamps: dict[str, tuple[int, ...]]
     doubt: str  # why it is not sure that this process runs them; "" where it is
 
@@ -51,38 +49,69 @@ class Sources(NamedTuple):
 class _State:
     """Of this process: what was found, and whether the reader was told."""
 
-    sources: Sources | None = None
+    first = Look({}, "")  # taken below
+    digest: str | None = None
     told = False
     unusable = ""
 
 
 def kernel_files(package: Path) -> list[Path]:
-    """Files with what a kernel may call."""
-    return [source for room in ROOMS for source in sorted((package / room).rglob("*.py"))]
+    """Files with what a kernel may call; not those that no import reaches, such as an editor's locks."""
+    found = [source for room in ROOMS for source in sorted((package / room).rglob("*.py"))]
+    return [source for source in found if source.stem.isidentifier()]
 
 
 def kernel_digest(package: Path) -> str:
-    """Hash of all that a kernel may call, without comments and docstrings, as 16 hex digits."""
-    digest = hashlib.sha256(f"numba {numba.__version__}".encode())
+    """Hash of all that a kernel may call, without comments and docstrings, as 16 hex digits.
+
+    Raises
+    ------
+    InputError
+        A source is not Python, or cannot be read: it is being written at this moment.
+    """
+    digest = hashlib.sha256(f"numba {numba.__version__} llvmlite {llvmlite.__version__}".encode())
     for source in kernel_files(package):
-        digest.update(f"{source.relative_to(package).as_posix()} {whole_digest(source.read_bytes())}\n".encode())
+        name = source.relative_to(package).as_posix()
+        try:
+            found = whole_digest(source.read_bytes())
+        except (OSError, SyntaxError, ValueError) as error:
+            raise InputError(f"{name} cannot be read as Python ({' '.join(str(error).split())})") from error
+        digest.update(f"{name} {found}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def sources_here() -> Sources:
-    """The kernels' sources as they stood when this process first needed them; taken once."""
-    if _State.sources is None:
-        files = kernel_files(PACKAGE)
-        stamps = {str(file): file_stamp(file) for file in files}
-        doubt = ""
-        if any(found[1] > STARTED - _CLOCK for found in stamps.values() if found):
-            doubt = "a source was edited while this process started"
-        old = next((file for file in files if outdated(file) is not None), None)
-        if old is not None:
-            doubt = f"Python runs an older compiled form of {old.name}; remove its __pycache__"
-        _State.sources = Sources(kernel_digest(PACKAGE), stamps, doubt)
-        _remove_old_folders(_State.sources.digest)
-    return _State.sources
+def _stamps() -> dict[str, tuple[int, ...]]:
+    return {str(file): file_stamp(file) for file in kernel_files(PACKAGE)}
+
+
+def look() -> Look:
+    """The kernels' sources as they stand, and whether this process surely imports these."""
+    stamps, doubt = _stamps(), ""
+    if any(map(younger_than_this_process, stamps.values())):
+        doubt = "a source was edited while this process started"
+    for file in map(Path, stamps):
+        try:
+            if remove_outdated([file]) and is_loaded(file):
+                doubt = f"Python ran an older compiled form of {file.name}, which is removed now; start again"
+        except OutputError:
+            doubt = f"Python runs an older compiled form of {file.name}; remove its __pycache__"
+    return Look(stamps, doubt)
+
+
+# When this module is imported, before most of the others: an old compiled form may be gone when a kernel is needed.
+_State.first = look()
+
+
+def digest_here() -> str:
+    """Name of the kernels' sources, taken once; ``""`` where they cannot be read."""
+    if _State.digest is None:
+        try:
+            _State.digest = kernel_digest(PACKAGE)
+        except InputError as error:
+            _State.digest, _State.unusable = "", str(error)
+        else:
+            _remove_old_folders(_State.digest)
+    return _State.digest
 
 
 def base_folder() -> str:
@@ -94,7 +123,7 @@ def base_folder() -> str:
 
 def cache_folder() -> str:
     """Folder of the compiled code, keyed by the kernels' syntax and the compiler's version."""
-    return os.path.join(base_folder(), sources_here().digest)
+    return os.path.join(base_folder(), digest_here())
 
 
 def _remove_old_folders(digest: str) -> None:
@@ -106,10 +135,9 @@ def _remove_old_folders(digest: str) -> None:
 
 def doubt() -> str:
     """Why compiled code is neither read nor written in this process; ``""`` where it is."""
-    found = sources_here()
-    if found.doubt or _State.unusable:
-        return found.doubt or _State.unusable
-    if any(file_stamp(path) != then for path, then in found.stamps.items()):
+    digest_here()
+    _State.unusable = _State.unusable or _State.first.doubt
+    if not _State.unusable and _stamps() != _State.first.stamps:  # a new file counts too: this process may import it
         _State.unusable = "a source was edited after this process started"
     return _State.unusable
 
@@ -119,6 +147,15 @@ def _tell(reason: str) -> None:
     if not _State.told:
         _State.told = True
         sys.stderr.write(f"pfl-theory: kernels are compiled for this process alone: {reason}\n")
+
+
+def described(numba_type: Any) -> str:
+    """A type as text that is equal in every process (what pickle makes of it is not), with the module of its class:
+    two losses may name their parameters alike.
+    """
+    parts = [described(part) for part in getattr(numba_type, "types", ())]
+    owner = getattr(numba_type, "instance_class", None)
+    return " ".join([repr(numba_type), *([f"{owner.__module__}.{owner.__qualname__}"] if owner else []), *parts])
 
 
 class KeptCode(FunctionCache):
@@ -136,11 +173,13 @@ class KeptCode(FunctionCache):
     def flush(self) -> None:
         """Nothing is held back."""
 
-    def _file(self, sig: Any, codegen: Any) -> tuple[Path, bytes]:
-        key = dumps(self._index_key(sig, codegen))
-        code = self._py_func.__code__
-        where = f"{self._py_func.__module__} {self._py_func.__qualname__} {code.co_firstlineno} {sys.version_info[:2]}"
-        name = hashlib.sha256(where.encode() + repr(sig).encode() + key).hexdigest()[:32]
+    def _file(self, sig: Any, codegen: Any) -> tuple[Path, str]:
+        """Where it is kept, and all that decides it: sources, function, types, machine and compiler."""
+        function = f"{self._py_func.__module__} {self._py_func.__qualname__}"
+        _, machine, bytecode = self._index_key(sig, codegen)
+        types = [described(one) for one in sig]
+        key = repr((digest_here(), function, bytecode, types, machine, tuple(sys.version_info[:2])))
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
         return Path(cache_folder(), f"{self._py_func.__name__}-{name}.nbc"), key
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

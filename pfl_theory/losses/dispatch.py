@@ -40,16 +40,16 @@ def implements(parameters: type, **operations: Callable[..., Any]) -> None:
     Raises
     ------
     InputError
-        An operation that is compiled already: kernels would go on with the old one.
+        An operation that is compiled already, or whose default is: kernels would go on with the old one.
     """
     for name, function in operations.items():
-        before = _IMPLEMENTATIONS.get((name, parameters), function)
+        before = _IMPLEMENTATIONS.get((name, parameters))
         require(
             before is function or (name, parameters) not in _COMPILED,
             f"{name} of {parameters.__name__} is compiled already; register it before its first use, or in a new "
             "process",
         )
-        if before is not function or not of_package(function):
+        if before not in (None, function) or not of_package(function):
             FOREIGN.add(parameters)  # no process but this one may run what is compiled with it
         _IMPLEMENTATIONS[name, parameters] = function
 

@@ -11,12 +11,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from .. import STARTED
 from ..errors import OutputError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_CLOCK = 20_000_000  # nanoseconds: what a file's time may be behind the clock
 
 
 def canonical_json(data: Any) -> str:
@@ -42,6 +45,11 @@ def file_stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def younger_than_this_process(stamp: tuple[int, ...]) -> bool:
+    """Whether a file with this :func:`file_stamp` was touched, or went, since this process started."""
+    return not stamp or stamp[1] > STARTED - _CLOCK
 
 
 @contextlib.contextmanager
@@ -85,14 +93,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 @contextlib.contextmanager
-def locked(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+def locked(folders: Iterable[str | os.PathLike[str]], *, wait: bool = False) -> Iterator[None]:
     """Hold these folders for one writer while the block runs: what two wrote in turns would not belong together. The
-    lock ends with the process, and leaves no file.
+    lock ends with the process, and leaves no file. With `wait`, another writer's end is waited for.
 
     Raises
     ------
     OutputError
-        Another process holds one of them, or it cannot be made.
+        Another process holds one of them (without `wait`), or it cannot be made.
     """
     with contextlib.ExitStack() as stack:
         for folder in sorted({os.path.abspath(folder) for folder in folders}):
@@ -102,14 +110,14 @@ def locked(folders: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
                     continue
                 handle = os.open(folder, os.O_RDONLY)
                 stack.callback(os.close, handle)
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise OutputError(
                     f"{folder}: another run writes there; wait until it has ended, or choose another folder with --out"
                 ) from None
             except OSError as error:
-                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                    continue  # a file system without locks
+                if error.errno in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EINVAL):
+                    continue  # a file system without locks, or without those of folders (NFS: EBADF)
                 raise OutputError(
                     f"{folder}: cannot be written ({error.strerror or error}); choose another folder with --out"
                 ) from error

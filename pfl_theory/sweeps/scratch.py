@@ -18,8 +18,8 @@ _SCRATCH: contextvars.ContextVar[Path | None] = contextvars.ContextVar("scratch"
 def scratch(name: str) -> Path | None:
     """Path of a file of this name that belongs to the running cell; None where no sweep runs.
 
-    What stands there is found again when a killed cell starts once more on the same sources, and is gone once its
-    result is stored. It is no part of the cell's key: a result must not depend on whether the file was there.
+    What stands there is found again when a killed cell starts once more on sources that nobody touched, and is gone
+    once its result is stored. It is no part of the cell's key: a result must not depend on whether the file was there.
 
     Parameters
     ----------
@@ -40,9 +40,11 @@ def scratch(name: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def scratch_of(task: Task, store: Path, hashes: Mapping[str, str]) -> Iterator[Path]:
-    """Make :func:`scratch` give paths for `task` while the block runs; `hashes` name the sources that write there."""
-    version = hashlib.sha256(canonical_json(dict(hashes)).encode()).hexdigest()[:16]
+def scratch_of(task: Task, store: Path, stamps: Mapping[str, tuple[int, ...]]) -> Iterator[Path]:
+    """Make :func:`scratch` give paths for `task` while the block runs. `stamps` name the sources that write there:
+    after an edit that is put back they are others, for what was written in between may be the edit's.
+    """
+    version = hashlib.sha256(canonical_json(dict(stamps)).encode()).hexdigest()[:16]
     folder = store / ".scratch" / f"{task.key}-{version}"
     for old in folder.parent.glob(f"{task.key}-*"):  # of sources that are no more
         if old != folder:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import ast
 import functools
-import hashlib
 import importlib.util
 from collections import deque
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .files import file_stamp
+from .files import file_stamp, younger_than_this_process
 from .syntax import Alias, Mention, Module, Statement, short_hash
 
 LIBRARY = __name__.partition(".")[0]
@@ -106,16 +105,9 @@ def differs(recorded: Sources | None) -> str | None:
     return next(name for name in names if now.get(name) != recorded.modules.get(name))
 
 
-class Seen(NamedTuple):
-    """A file as it stood: the hash of its bytes, and what changes even when an edit is put back."""
-
-    digest: str
-    stamp: tuple[int, ...]
-
-
-def files_seen(references: Iterable[str]) -> dict[str, Seen]:
-    """All files that a sweep over `references` may load, by path, as they stand: what :func:`edited` compares with when
-    a cell ends.
+def files_seen(references: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Stamps of all files that a sweep over `references` may load, by path: what :func:`edited` compares with when a
+    cell ends. They change even when an edit is put back.
     """
     found = {}
     for top in {LIBRARY, *(reference.partition(".")[0].partition(":")[0] for reference in references)}:
@@ -123,28 +115,25 @@ def files_seen(references: Iterable[str]) -> dict[str, Seen]:
         if path is None:
             continue
         for file in path.parent.rglob("*.py") if path.name == "__init__.py" else (path,):
-            found[str(file)] = Seen(_file_hash(file), file_stamp(str(file)))
+            found[str(file)] = file_stamp(file)
     return found
 
 
-def edited(before: Mapping[str, Seen], sources: Sources | None = None) -> str | None:
+def edited(before: Mapping[str, tuple[int, ...]], sources: Sources | None = None) -> str | None:
     """First file, of those that `sources` reach or of all, that was touched since `before`, or None. What a process
-    imported meanwhile is not surely what is read now, even where the text is the old one again.
+    imported meanwhile is not surely what is read now, even where the text is the old one again. A file that was not
+    there counts as touched if it is younger than this process.
     """
     if sources is None:
-        return next((path for path, seen in before.items() if file_stamp(path) != seen.stamp), None)
+        return next((path for path, seen in before.items() if file_stamp(path) != seen), None)
     for name in sources.modules:
         path = source_file(name.partition(":")[0])
-        if path is not None and str(path) in before and file_stamp(str(path)) != before[str(path)].stamp:
+        if path is None:
+            continue
+        stamp, seen = file_stamp(path), before.get(str(path))
+        if stamp != seen if seen else younger_than_this_process(stamp):
             return str(path)
     return None
-
-
-def _file_hash(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return GONE
 
 
 # --- files ---

@@ -22,7 +22,7 @@ from ..errors import DataMissingError, InputError, OutputError, require
 from .bytecode import remove_outdated
 from .cells import Row, Task, plain_rows
 from .scratch import scratch_of
-from .sources import Seen, Sources, edited, files_seen, sources_of
+from .sources import Sources, edited, files_seen, sources_of
 from .store import Store, Stored
 
 # One thread a worker: as many workers as processors then share the machine, and BLAS gives the same bits for any number
@@ -275,15 +275,14 @@ def _start_worker(parent: int) -> None:
         threading.Thread(target=watch, daemon=True, name="pfl-theory-parent-watch").start()
 
 
-def _compute(task: Task, folder: str, markers: str, before: dict[str, Seen]) -> _Answer:
+def _compute(task: Task, folder: str, markers: str, before: dict[str, tuple[int, ...]]) -> _Answer:
     """Run one cell in a worker and store its rows."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     _mark(markers, f"{task.key}.started")
     begin = time.perf_counter()
     try:
-        hashes = {path: seen.digest for path, seen in before.items()}
-        with threadpool_limits(1), noting() as noted, scratch_of(task, Path(folder), hashes) as scratch:
+        with threadpool_limits(1), noting() as noted, scratch_of(task, Path(folder), before) as scratch:
             rows = plain_rows(load(task.reference)(seed=task.seed, **task.parameters))
     except DataMissingError as error:
         return _Answer(
