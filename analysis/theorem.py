@@ -98,7 +98,7 @@ def swept(name, value):
 
     import pfl_theory as pfl
     from pfl_theory import claims
-    from pfl_theory.judging import on_runs
+    from pfl_theory.judging import run_constants
     from pfl_theory.rigour.balls import Ball
     from pfl_theory.theory import master
 
@@ -110,9 +110,9 @@ def swept(name, value):
         algorithm = pfl.PerFedAvg(alpha=p["alpha"], beta=beta, local_steps=p["tau"], participation=p["m"], **batches)
         return claims.Instance(problem, p["alpha"], algorithm=algorithm, rounds=10**9, w0=np.ones(1))
 
-    at = instance(p["s"] / p["tau"] / on_runs.sharp_reading(instance(1.0)).L_F)
+    at = instance(p["s"] / p["tau"] / run_constants.sharp_reading(instance(1.0)).L_F)
     two, own = (claims.get("theorem-4.5", "corrected", form).judge(at) for form in ("theorem-2", "M-ii"))
-    terms = on_runs.assumption_terms(at, on_runs.sharp_reading(at))
+    terms = run_constants.assumption_terms(at, run_constants.sharp_reading(at))
     bias = (p["alpha"] * 0.5) ** 2 / p["batch"]
     transcribed = float((4.0 * terms.Phi + master.bracket(terms, Ball(bias))).mid)
     found = {

@@ -294,7 +294,7 @@ def test_fields_and_formats_that_are_not_known(tmp_path):
     whole = json.loads(path.read_text(encoding="utf-8"))
     claims.Instance.load(path)
     for change, pattern in (
-        (lambda d: d.update(format=99), "format 99; this version reads formats up to 2"),
+        (lambda d: d.update(format=99), "format 99; this version reads formats up to 3"),
         (lambda d: d.update(format="2"), "format '2'"),
         (lambda d: d.update(ponits=[[0.0]]), "unknown field 'ponits'"),
         (lambda d: d["problem"].update(weights=1), "unknown field 'weights'"),

@@ -15,7 +15,7 @@ from pfl_theory.errors import InputError
 from pfl_theory.expectations.enumerated_runs import enumerate_run
 from pfl_theory.expectations.long_runs import long_run
 from pfl_theory.expectations.quadratics import QuadraticUsers, recursion
-from pfl_theory.judging import instance_one, on_runs
+from pfl_theory.judging import exact_runs, instance_one
 from pfl_theory.losses.noise import FiniteNoise, Flat
 from pfl_theory.losses.piecewise import Piecewise, random_piecewise
 from pfl_theory.rigour.balls import Ball
@@ -93,7 +93,7 @@ def test_balls_enclose_the_recursion(tau):
 )
 def test_instance_one_closed_form_equals_the_recursion(keywords):
     form = instance_one.closed_form(**keywords)
-    run = on_runs.exact_run(instance_one.instance(**keywords))
+    run = exact_runs.exact_run(instance_one.instance(**keywords))
     for exact, ball in ((form.X2, run.X2), (form.M2, run.M2)):
         assert abs(float(exact) - float(ball.mid)) <= float(ball.rad) + 1e-15 * float(exact)
         assert float(ball.rad) < 1e-9 * float(exact)
@@ -121,17 +121,17 @@ def test_the_extension_is_never_visited_and_hypotheses_hold():
     assert found["L"].bound("L") == 1.0
     assert found["rho"].bound("rho") == 0.5  # L / a
     assert found["B"].bound("B") == 4.0  # L (R + a/2) + L max |c_i|
-    assert on_runs.quadratic_balls(instance) is not None
+    assert exact_runs.quadratic_balls(instance) is not None
     run = pfl.run(instance.algorithm, instance.problem, rounds=200, w0=[1.0], seed=3)
     assert abs(run.w[0]) <= 1.0
-    assert float(on_runs.infimum(instance).mid) <= float(instance.problem.meta_value([0.0], 0.5).mean())
+    assert float(exact_runs.infimum(instance).mid) <= float(instance.problem.meta_value([0.0], 0.5).mean())
 
 
 def test_monte_carlo_of_the_algorithm_on_the_extension():
     """Runs of the library's algorithm on the functions, against the recursion: within 4.5 standard errors."""
     c = (-1.0, 0.5, 0.5)
     instance = instance_one.instance(tau=4, rounds=30, beta=0.05, alpha=0.5, c=c, participation=1, w0=1.0)
-    exact = on_runs.exact_run(instance)
+    exact = exact_runs.exact_run(instance)
     means = np.array(
         [
             pfl.run(instance.algorithm, instance.problem, rounds=30, w0=[1.0], seed=s, record="local_gradient")
@@ -154,8 +154,8 @@ def test_enumeration_and_recursion_agree_where_both_apply(alpha):
         else pfl.FedAvg(beta=0.2, local_steps=3, participation=2, batch=1)
     )
     instance = claims.Instance(problem, alpha, algorithm=algorithm, rounds=1, w0=np.array([1.2]))
-    assert on_runs.quadratic_balls(instance) is not None
-    by_recursion, enumerated = on_runs.exact_run(instance), enumerate_run(problem, algorithm, alpha, 1, 1.2)
+    assert exact_runs.quadratic_balls(instance) is not None
+    by_recursion, enumerated = exact_runs.exact_run(instance), enumerate_run(problem, algorithm, alpha, 1, 1.2)
     for name in ("X2", "M2", "gamma2", "gamma2_steps", "v2"):
         one, other = getattr(by_recursion, name), getattr(enumerated, name)
         assert abs(float(one.mid) - float(other.mid)) <= 1e-13
@@ -209,7 +209,7 @@ def test_the_infimum_is_below_a_fine_grid_and_close():
         problem = pfl.Problem.from_curves(Piecewise(curves))
         alpha = 0.7 / problem.constants()["L"].max()
         instance = claims.Instance(problem, alpha)
-        low = on_runs.infimum(instance)
+        low = exact_runs.infimum(instance)
         nodes = np.concatenate([c.x for c in curves])
         grid = np.linspace(nodes.min() - 30, nodes.max() + 30, 20001)
         values = np.mean([c.value(grid - alpha * c.gradient(grid)) for c in curves], axis=0)
@@ -230,11 +230,11 @@ def test_bad_input_is_refused():
         enumerate_run(problem, algorithm, 0.0, 2, 0.0)
     logistic = pfl.Problem(pfl.losses.Logistic(), pfl.Federation.from_arrays([[[1.0]]], [[1]]))
     with pytest.raises(InputError, match="quadratic users and piecewise"):
-        on_runs.exact_run(claims.Instance(logistic, 0.0, algorithm=pfl.FedAvg(beta=0.1), rounds=2))
+        exact_runs.exact_run(claims.Instance(logistic, 0.0, algorithm=pfl.FedAvg(beta=0.1), rounds=2))
     first_order = pfl.PerFedAvg(alpha=0.1, beta=0.1, variant="first-order")
     quadratic = pfl.Problem(pfl.losses.Quadratic(), pfl.Federation.from_arrays([[1.0], [2.0]]))
     with pytest.raises(InputError, match="without bound"):
-        on_runs.exact_run(claims.Instance(quadratic, 0.1, algorithm=first_order, rounds=2))
+        exact_runs.exact_run(claims.Instance(quadratic, 0.1, algorithm=first_order, rounds=2))
     with pytest.raises(InputError, match="sum 0"):
         instance_one.users((1.0, 1.0))
 

@@ -10,7 +10,7 @@ import pytest
 import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.expectations.enumerated_runs import enumerate_run
-from pfl_theory.judging.on_runs import exact_run, quadratic_balls
+from pfl_theory.judging.exact_runs import exact_run, quadratic_balls
 from pfl_theory.losses.noise import FiniteNoise, Flat, Noise
 from pfl_theory.losses.piecewise import Curve, Piecewise
 

@@ -22,9 +22,12 @@ from pfl_theory.errors import InputError
 from pfl_theory.expectations.enumerated_runs import ExactRun, enumerate_run
 from pfl_theory.expectations.long_runs import long_run
 from pfl_theory.expectations.quadratics import QuadraticUsers
-from pfl_theory.judging import instance_one, on_runs, random_runs
+from pfl_theory.judging import instance_one, random_runs, run_constants, run_steps
 from pfl_theory.judging.claim import compare
-from pfl_theory.judging.on_runs import ClosedRun, exact_run, exact_terms, interval, sharp_reading
+from pfl_theory.judging.exact_runs import exact_run
+from pfl_theory.judging.run_constants import exact_terms, sharp_reading
+from pfl_theory.judging.run_sides import interval
+from pfl_theory.judging.run_steps import ClosedRun
 from pfl_theory.losses.noise import Bump, FiniteNoise, Flat
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 from pfl_theory.rigour.balls import Ball
@@ -69,7 +72,7 @@ def test_single_terms_step_by_step():
             instance = make(s)
             run = exact_run(instance)
             terms = exact_terms(instance)._replace(gamma2=run.gamma2_steps)
-            assert float(run.M2) / float(bound_r1(terms, on_runs.steps_of(instance).n)) == pytest.approx(
+            assert float(run.M2) / float(bound_r1(terms, run_steps.steps_of(instance).n)) == pytest.approx(
                 value, abs=digits
             ), (make, s)
 
@@ -194,7 +197,7 @@ def test_two_of_ten_users():
     p = 4 / 9
     c = (-3.0, 3.0, 1.0, -1.0, 0.0, 0.0, 2.0, -2.0, 0.5, -0.5)
     c = tuple(float(v) / math.sqrt(float(np.square(c).mean())) for v in c)
-    assert float(on_runs.participation_factor(10, 2)) == pytest.approx(p, rel=1e-15)
+    assert float(run_steps.participation_factor(10, 2)) == pytest.approx(p, rel=1e-15)
     for tau, value in ((4, 1.85659274), (16, 7.30817817), (64, 29.1257074), (256, 116.398277)):
         beta = p / (10 * tau**2)
         left = float(instance_one.closed_form(tau=tau, rounds=10**15, beta=beta, c=c, participation=2).M2)
@@ -205,7 +208,7 @@ def test_with_an_inner_step_and_the_lemmas_constants():
     """alpha = 1/(2 L), R = 1, a = 2: L_F = 4 L + alpha rho B = 4.75 L, beta = 1/(10 tau^2 L_F)."""
     problem = instance_one.users(R=1.0)
     algorithm = pfl.PerFedAvg(alpha=0.5, beta=1e-3, local_steps=4, participation=1)
-    found = on_runs.lemma_reading(claims.Instance(problem, 0.5, algorithm=algorithm, rounds=3, w0=np.zeros(1)))
+    found = run_constants.lemma_reading(claims.Instance(problem, 0.5, algorithm=algorithm, rounds=3, w0=np.zeros(1)))
     assert found == pytest.approx((4.75, 192.0, 0.0, 0.0), rel=1e-12)
     for tau, value, digits in ((4096, 3.18986e-2, 5e-6), (10**6, 7.78758044, PRINTED)):
         beta = 1 / (10 * tau**2 * 4.75)
@@ -287,7 +290,7 @@ REFUSED = [
             algorithm=pfl.FedAvg(beta=0.01),
             rounds=2,
         ),
-        "piecewise",
+        "give radius= for a ball",
     ),
     (M_I, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1)), "must be at most 0.99: it is 1.5"),
     (M_II, lambda: at(pfl.FedAvg(beta=0.5, local_steps=3, participation=1), rounds=None), "rounds K"),

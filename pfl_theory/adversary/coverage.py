@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -74,21 +73,21 @@ def _runs_of(draw: Callable[[], float]) -> Iterator[None]:
     """Runs whose average squared gradient is drawn from a law, in place of the algorithm's."""
     from ..judging import sampled_runs
 
-    def run(*_: Any, **__: Any) -> Any:
-        record = np.array([draw(), 0.0])
-        return types.SimpleNamespace(status="finished", records={"local_gradient_norm2": record}, diverged_at=None)
+    def one(instance: Any, seed: int) -> tuple[float, float, float]:
+        value = draw()
+        return value, value, value
 
-    kept, sampled_runs.run = sampled_runs.run, run  # type: ignore[assignment]
+    kept, sampled_runs._one_run = sampled_runs._one_run, one  # type: ignore[assignment]
     try:
         yield
     finally:
-        sampled_runs.run = kept
+        sampled_runs._one_run = kept
 
 
 def _sampled_run(law: Law, rng: np.random.Generator, k: int) -> bool:
     from ..algorithms.baselines import FedAvg
     from ..judging.instance import Instance
-    from ..judging.on_runs import largest_gradient
+    from ..judging.run_constants import largest_gradient
     from ..judging.sampled_runs import sampled_left_side
     from ..losses.piecewise import Curve
     from ..problems.problem import Problem

@@ -25,23 +25,14 @@ import numpy as np
 from ..algorithms.baselines import FedAvg
 from ..judging import instance_one
 from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
-from ..judging.hypotheses import SMALL_STEP
+from ..judging.exact_runs import quadratic_balls
+from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.on_curves import ON_CURVES
-from ..judging.on_runs import (
-    BOUNDED_BELOW,
-    FULL,
-    RUN,
-    RUN_CONSTANTS,
-    assumption_terms,
-    batch_factors,
-    exact_run,
-    interval,
-    quadratic_balls,
-    sharp_reading,
-    step_at_most,
-    steps_of,
-)
+from ..judging.on_runs import BOUNDED_BELOW, FULL, ON_ANY_PROBLEM, RUN, step_at_most
+from ..judging.run_constants import sharp_reading
+from ..judging.run_sides import on_assumptions
+from ..judging.run_steps import batch_factors, steps_of
 from ..losses.piecewise import Curve
 from ..rigour.balls import Ball
 from ..rigour.interval import Interval
@@ -94,19 +85,21 @@ def reached(epsilon: float, participation: int = 1) -> float:
 def sides_paper(instance: Instance) -> Sides:
     """M^2 against eps + alpha^2 sigma_G^2/D."""
     assert instance.epsilon is not None
-    bias = (instance.alpha * instance.constants["sigma_G"].bound("sigma_G")) ** 2 * batch_factors(instance).inner
-    return Sides(interval(exact_run(instance).M2), Interval.rounded(instance.epsilon + bias, operations=64), "points")
+    bias = (instance.alpha * bound(instance, "sigma_G")) ** 2 * batch_factors(instance).inner
+    rhs = Ball.relative(instance.epsilon + bias, 64 * UNIT)
+    return on_assumptions(instance, sharp_reading, lambda _terms: rhs)
 
 
 def _rate_sides(formula):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
         assert instance.epsilon is not None
         assert instance.rounds is not None
-        terms = assumption_terms(instance, sharp_reading(instance))
         beta, tau, _, _ = steps_of(instance)
-        L_F, delta = terms.x / beta, terms.Phi * (Ball(beta) * float(tau) * float(instance.rounds))
+        steps = Ball(beta) * float(tau) * float(instance.rounds)
         epsilon = Ball.relative(instance.epsilon, UNIT)  # the float and the decimal that names it (`exactly`)
-        return Sides(interval(exact_run(instance).M2), interval(formula(epsilon, terms, L_F, delta)), "points")
+        return on_assumptions(
+            instance, sharp_reading, lambda terms: formula(epsilon, terms, terms.x / beta, terms.Phi * steps)
+        )
 
     return sides
 
@@ -311,7 +304,7 @@ CLAIMS = (
         source=SOURCE,
         tight=False,
         known_ratio=reached(1e-4) / 1e-4,
-        hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
+        hypotheses=(*ON_ANY_PROBLEM, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=sides_paper,
         witness=lambda: on_instance_one(1e-4),
         random_instance=None,
@@ -346,7 +339,7 @@ CLAIMS = (
         source="docs/theory/corollary-4-6.md#9-5-8-corollary-4-6",
         tight=False,
         known_ratio=reached_at_full(),
-        hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, FULL, PARAMETERS, STEP, BOUNDED_BELOW),
+        hypotheses=(*ON_ANY_PROBLEM, SMALL_STEP, FULL, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=_rate_sides(rate_at_full),
         witness=_alone,
         random_instance=functools.partial(random_at_parameters, full=True),
@@ -367,7 +360,7 @@ CLAIMS = (
         source="docs/theory/corollary-4-6.md#9-5-8-corollary-4-6",
         tight=False,
         known_ratio=reached_at_part(),
-        hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
+        hypotheses=(*ON_ANY_PROBLEM, SMALL_STEP, PARAMETERS, STEP, BOUNDED_BELOW),
         sides=_rate_sides(rate_at_part),
         witness=lambda: on_instance_one(1e-8),
         random_instance=functools.partial(random_at_parameters, full=False),

@@ -32,37 +32,20 @@ from ..expectations.enumerated_runs import ExactRun
 from ..federations.federation import Federation
 from ..judging import instance_one
 from ..judging.claim import Case, Claim, Sides, transcribed
-from ..judging.hypotheses import SMALL_STEP
+from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.instance_one import TAU, S, one_quadratic, refuting
-from ..judging.on_curves import ON_CURVES
-from ..judging.on_runs import (
-    BOUNDED_BELOW,
-    EXACT_SIDES,
-    EXACT_VARIANT,
-    RUN,
-    RUN_CONSTANTS,
-    ClosedRun,
-    Reading,
-    assumption_terms,
-    batch_factors,
-    exact_run,
-    exact_terms,
-    interval,
-    lemma_reading,
-    sharp_reading,
-    smoothness,
-    step_at_most,
-)
+from ..judging.on_runs import BOUNDED_BELOW, EXACT_SIDES, EXACT_VARIANT, ON_ANY_PROBLEM, RUN, step_at_most
 from ..judging.random_runs import random_piecewise_run
-from ..judging.sampled_runs import note, sampled_left_side
+from ..judging.run_constants import Reading, lemma_reading, sharp_reading, smoothness
+from ..judging.run_sides import on_assumptions, on_own_numbers
+from ..judging.run_steps import ClosedRun, batch_factors
 from ..losses.noise import FiniteNoise, Flat
 from ..losses.piecewise import Curve, Piecewise
 from ..losses.quadratic import Quadratic
 from ..problems.problem import Problem
 from ..rigour.balls import Ball
 from ..rigour.rounding import UNIT
-from ..rigour.sampling import LEVEL
 from ..theory.master import CERTIFIED, MOST_S, bound_i, bound_ii, bracket, linear
 
 SOURCE = transcribed("Theorem 4.5")
@@ -73,17 +56,9 @@ SOURCE = transcribed("Theorem 4.5")
 
 def _paper_sides(reading: Callable[[Instance], Reading]) -> Callable[[Instance], Sides]:
     def sides(instance: Instance) -> Sides:
-        found = reading(instance)
-        terms = assumption_terms(instance, found)
-        share, L = batch_factors(instance).inner, float(instance.constants["L"].bound("L"))
-        bias = Ball.relative((instance.alpha * L * float(instance.constants["sigma_G"].max())) ** 2 * share, 64 * UNIT)
-        rhs = interval(bracket(terms, bias))
-        first = 4.0 * terms.Phi
-        if instance.runs:
-            left = sampled_left_side(instance)
-            lhs = interval(Ball.between(left.lower, left.upper) - first, rounding=False)
-            return Sides(lhs, rhs, "points", LEVEL, note(instance))
-        return Sides(interval(exact_run(instance).M2 - first), rhs, "points")
+        share, L, sigma = batch_factors(instance).inner, bound(instance, "L"), bound(instance, "sigma_G")
+        bias = Ball.relative((instance.alpha * L * sigma) ** 2 * share, 64 * UNIT)
+        return on_assumptions(instance, reading, lambda terms: bracket(terms, bias), first=4.0)
 
     return sides
 
@@ -190,21 +165,18 @@ PAPER_CASES = (
 
 def sides_i(instance: Instance) -> Sides:
     """X^2 against X*^2."""
-    return Sides(interval(exact_run(instance).X2), interval(bound_i(exact_terms(instance))), "points")
+    return on_own_numbers(instance, bound_i, server=True)
 
 
 def sides_ii(instance: Instance) -> Sides:
     """M^2 against (M-ii)."""
-    return Sides(interval(exact_run(instance).M2), interval(bound_ii(exact_terms(instance))), "points")
+    return on_own_numbers(instance, bound_ii)
 
 
 def sides_linear(instance: Instance) -> Sides:
     """M^2 against the linear form with the constants of the assumptions."""
-    terms = assumption_terms(instance, sharp_reading(instance))
-    rhs = interval(linear(terms, tuple(Ball.relative(c, UNIT) for c in CERTIFIED[1.0, "ii"])))
-    if instance.runs:
-        return Sides(sampled_left_side(instance), rhs, "points", LEVEL, note(instance))
-    return Sides(interval(exact_run(instance).M2), rhs, "points")
+    constants = tuple(Ball.relative(c, UNIT) for c in CERTIFIED[1.0, "ii"])
+    return on_assumptions(instance, sharp_reading, lambda terms: linear(terms, constants))
 
 
 def identical_noise(s: float = S, tau: int = TAU) -> Instance:
@@ -423,9 +395,7 @@ CLAIMS = (
         tight=False,
         known_ratio=needed_constant(3),
         hypotheses=(
-            RUN,
-            ON_CURVES,
-            RUN_CONSTANTS,
+            *ON_ANY_PROBLEM,
             EXACT_VARIANT,
             SMALL_STEP,
             step_at_most(0.1, _sharp_smoothness, "beta <= 1/(10 tau L_F)"),
@@ -456,9 +426,7 @@ CLAIMS = (
         tight=False,
         known_ratio=needed_constant(4096, lemma=True),
         hypotheses=(
-            RUN,
-            ON_CURVES,
-            RUN_CONSTANTS,
+            *ON_ANY_PROBLEM,
             EXACT_VARIANT,
             SMALL_STEP,
             step_at_most(0.1, _lemma_smoothness, "beta <= 1/(10 tau L_F)"),
@@ -538,7 +506,7 @@ CLAIMS = (
         source="Theorem 2, docs/theory/theorem-4-5.md#9-5-4-theorem-2, with docs/theory/theorem-4-5.md#9-5-5",
         tight=False,
         known_ratio=linear_reached(),
-        hypotheses=(RUN, ON_CURVES, RUN_CONSTANTS, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),
+        hypotheses=(*ON_ANY_PROBLEM, SMALL_STEP, BOUNDED_STEP, BOUNDED_BELOW),
         sides=sides_linear,
         witness=one_quadratic,
         random_instance=random_bounded,

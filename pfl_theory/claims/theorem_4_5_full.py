@@ -21,31 +21,15 @@ import numpy as np
 from ..algorithms.per_fedavg import PerFedAvg
 from ..expectations.enumerated_runs import ExactRun
 from ..judging.claim import Case, Claim, Sides, transcribed
-from ..judging.hypotheses import SMALL_STEP
+from ..judging.exact_runs import exact_run
+from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.instance_one import one_quadratic, refuting
-from ..judging.on_curves import ON_CURVES
-from ..judging.on_runs import (
-    BOUNDED_BELOW,
-    EXACT_SIDES,
-    EXACT_VARIANT,
-    FULL,
-    RUN,
-    RUN_CONSTANTS,
-    ClosedRun,
-    Reading,
-    assumption_terms,
-    batch_factors,
-    exact_run,
-    exact_terms,
-    interval,
-    lemma_reading,
-    sharp_reading,
-    smoothness,
-    step_at_most,
-    steps_of,
-)
+from ..judging.on_runs import BOUNDED_BELOW, EXACT_SIDES, EXACT_VARIANT, FULL, ON_ANY_PROBLEM, RUN, step_at_most
 from ..judging.random_runs import random_piecewise_run
+from ..judging.run_constants import Reading, lemma_reading, sharp_reading, smoothness
+from ..judging.run_sides import on_assumptions, on_own_numbers
+from ..judging.run_steps import ClosedRun, batch_factors, steps_of
 from ..losses.noise import Bump, FiniteNoise
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
@@ -60,31 +44,34 @@ BIAS_OF_LEMMA = 7.85  # of alpha^2 L^2 sigma_G^2/D: 1.961 times the square of Le
 
 def _bias(instance: Instance) -> Ball:
     """alpha^2 L^2 sigma_G^2 / D."""
-    L, sigma = instance.constants["L"].bound("L"), instance.constants["sigma_G"].bound("sigma_G")
+    L, sigma = bound(instance, "L"), bound(instance, "sigma_G")
     return Ball.relative((instance.alpha * L * sigma) ** 2 * batch_factors(instance).inner, 64 * UNIT)
 
 
 def sides_paper(instance: Instance) -> Sides:
     """M^2 - 4 Phi against what O(1) multiplies."""
-    terms = assumption_terms(instance, sharp_reading(instance))
-    return Sides(
-        interval(exact_run(instance).M2 - 4.0 * terms.Phi), interval(bracket(terms, _bias(instance))), "points"
-    )
+    return on_assumptions(instance, sharp_reading, lambda terms: bracket(terms, _bias(instance)), first=4.0)
+
+
+def _without_bias(instance: Instance) -> Reading:
+    return lemma_reading(instance)._replace(b2=0.0)
 
 
 def sides_corrected(instance: Instance) -> Sides:
     """M^2 against Proposition 3 with the lemmas' constants."""
-    found = lemma_reading(instance)
-    terms = assumption_terms(instance, Reading(found.L_F, found.gamma2, found.v2, 0.0))
-    rhs = full_participation(terms) + Ball.relative(BIAS_OF_LEMMA, UNIT) * _bias(instance)
-    return Sides(interval(exact_run(instance).M2), interval(rhs), "points")
+    bias = Ball.relative(BIAS_OF_LEMMA, UNIT) * _bias(instance)
+    return on_assumptions(instance, _without_bias, lambda terms: full_participation(terms) + bias)
 
 
 def sides_r1(instance: Instance) -> Sides:
-    """M^2 against M*^2, with the run's own spread at all local steps, variance and bias."""
-    run = exact_run(instance)
-    terms = exact_terms(instance)._replace(gamma2=run.gamma2_steps)
-    return Sides(interval(run.M2), interval(bound_r1(terms, steps_of(instance).n)), "points")
+    """M^2 against M*^2: with the run's own spread at all local steps, variance and bias, or, from runs, with the
+    constants of the assumptions.
+    """
+    n = steps_of(instance).n
+    if instance.runs:
+        return on_assumptions(instance, sharp_reading, lambda terms: bound_r1(terms, n))
+    spread = exact_run(instance).gamma2_steps
+    return on_own_numbers(instance, lambda terms: bound_r1(terms._replace(gamma2=spread), n))
 
 
 def absorbed(beta: float = 1e-18, tau: int = 1, rounds: int = 10**36, users: int = 2) -> Instance:
@@ -154,9 +141,7 @@ CLAIMS = (
         tight=False,
         known_ratio=REACHED,
         hypotheses=(
-            RUN,
-            ON_CURVES,
-            RUN_CONSTANTS,
+            *ON_ANY_PROBLEM,
             EXACT_VARIANT,
             FULL,
             SMALL_STEP,
@@ -187,9 +172,7 @@ CLAIMS = (
         tight=False,
         known_ratio=REACHED / BIAS_OF_LEMMA,
         hypotheses=(
-            RUN,
-            ON_CURVES,
-            RUN_CONSTANTS,
+            *ON_ANY_PROBLEM,
             EXACT_VARIANT,
             FULL,
             SMALL_STEP,

@@ -38,6 +38,7 @@ class Sides:
     note: str = ""  # a sentence for the reason: where it was judged, or how many are judged together
     more: tuple[tuple[Interval, Interval], ...] = ()  # both sides at further users or points: the worst decides
     size: float = 0.0  # of the numbers that a left side is made of which vanishes where the right side is exactly 0
+    trivial: float = math.inf  # what bounds the left side before any theorem: a right side above it says nothing
 
     @classmethod
     def over(cls, pairs: Sequence[tuple[Interval, Interval]], scope: str, *, size: float = 0.0) -> Sides:
@@ -96,6 +97,8 @@ class Verdict:
         ``points``: the instance's points; ``all w``: the left side's supremum is exact.
     reason : str
         One sentence.
+    vacuous : bool
+        It HOLDS and says nothing: the right side is above what bounds the left side before any theorem.
     """
 
     claim: str
@@ -111,10 +114,12 @@ class Verdict:
     scope: str = ""
     level: float | None = None
     control: float = 1.0
+    vacuous: bool = False
 
     def __str__(self) -> str:
         form = f", {self.form}" if self.form else ""
-        return f"{self.claim} ({self.version}{form}) on {self.instance}: {self.outcome}. {self.reason}"
+        outcome = f"{self.outcome}, vacuous" if self.vacuous else self.outcome
+        return f"{self.claim} ({self.version}{form}) on {self.instance}: {outcome}. {self.reason}"
 
     def row(self) -> dict[str, Any]:
         """Plain data for tables."""
@@ -131,6 +136,7 @@ class Verdict:
             "scope": self.scope,
             "control": self.control,
             "outcome": self.outcome,
+            "vacuous": self.vacuous,
         }
         return {
             **head,
@@ -256,6 +262,9 @@ class Claim:
                 "INCONCLUSIVE",
                 f"{self.open_constant} = {max(ratio, 0.0):.6g} covers this instance; the statement names no constant.",
             )
+        vacuous = outcome == "HOLDS" and rhs.lower > found.trivial
+        if vacuous:
+            reason = f"{reason} Vacuous: without any theorem the left side is at most {found.trivial:.9g}."
         reason = f"{reason} {found.note}".rstrip()
         return Verdict(
             **where,
@@ -267,6 +276,7 @@ class Claim:
             attained=attained,
             scope=found.scope,
             level=found.level,
+            vacuous=vacuous,
         )
 
     def control(self, case: Case | None = None) -> Verdict:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..algorithms.algorithm import Algorithm, as_dict
 from ..constants import Constant
 from ..discovery import class_named, load, name_of, names_below
-from ..errors import InputError, require
+from ..errors import InputError, one_of, require
 from ..federations.federation import Federation, known_fields
 from ..federations.measure import given_array
 from ..losses.loss import Loss
@@ -27,8 +27,9 @@ from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..sweeps.files import canonical_json, write_text
 
-FORMAT = 2  # of files
-FIELDS = {"name", "alpha", "points", "ball", "problem", "algorithm", "rounds", "w0", "runs", "epsilon"}
+FORMAT = 3  # of files; 2 knew no gamma
+FIELDS = {"name", "alpha", "points", "ball", "problem", "algorithm", "rounds", "w0", "runs", "epsilon", "gamma"}
+GAMMAS = ("known", "tv", "w1", "trivial")  # ways to know heterogeneity for every w
 INLINE_NUMBERS = 20_000  # a federation larger than this goes to an npz beside the instance
 
 
@@ -57,6 +58,9 @@ class Instance:
         Judge a run by this many runs of the algorithm itself instead of exact expectations.
     epsilon : float, optional
         Accuracy asked for, where the statement is about rates.
+    gamma : {"known", "tv", "w1", "trivial"}
+        How a statement about a run knows the users' heterogeneity for every w: exactly where the functions tell it
+        (else by the trivial bound), from total variation, from W1, or from B and L alone.
     """
 
     problem: Problem
@@ -69,6 +73,7 @@ class Instance:
     w0: NDArray | None = None
     runs: int | None = None
     epsilon: float | None = None
+    gamma: str = "known"
 
     def __post_init__(self) -> None:
         require(
@@ -91,6 +96,7 @@ class Instance:
                 count is None or bool(whole and count >= 1),
                 f"instance {self.name!r}: {name} = {count!r}; must be an integer >= 1",
             )
+        one_of("gamma", self.gamma, GAMMAS)
         good = self.epsilon is None or bool(np.isfinite(self.epsilon) and self.epsilon > 0)
         require(good, f"instance {self.name!r}: epsilon = {self.epsilon!r}; must be a finite number > 0")
         if self.w0 is not None:
@@ -160,11 +166,8 @@ class Instance:
             "problem": problem,
             "algorithm": algorithm,
         }
-        write_text(
-            target,
-            canonical_json({**whole, "rounds": self.rounds, "w0": self.w0, "runs": self.runs, "epsilon": self.epsilon})
-            + "\n",
-        )
+        run = {name: getattr(self, name) for name in ("rounds", "w0", "runs", "epsilon", "gamma")}
+        write_text(target, canonical_json({**whole, **run}) + "\n")
         return target
 
     @classmethod
@@ -206,6 +209,7 @@ class Instance:
                 "w0": w0,
                 "runs": data.get("runs"),
                 "epsilon": data.get("epsilon"),
+                "gamma": data.get("gamma", "known"),
             }
             return cls(problem, data["alpha"], points, data.get("name", target.stem), ball=ball, **run)
         except InputError:

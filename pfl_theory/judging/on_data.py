@@ -104,7 +104,7 @@ def _on_points(problem: Problem) -> OnPoints:
         fed.scale,
         name=f"points of {fed.name}",
     )
-    return OnPoints(mass, Problem(problem.loss, atoms), _imbalance(fed), int(fed.sizes.max()))
+    return OnPoints(mass, Problem(problem.loss, atoms), imbalance(fed), int(fed.sizes.max()))
 
 
 def w1_to_average(fed: Federation, kappa: float | None) -> UserDistances:
@@ -125,10 +125,10 @@ def gradient_error(instance: Instance, largest: float, w: NDArray) -> float:
     fed = instance.problem.federation
     count = int(fed.sizes.max()) + instance.problem.dim + fed.n_users + 64
     numbers = 2 * count * UNIT * (largest + bound(instance, "L_datum") * (float(np.linalg.norm(w)) + _extent(fed)))
-    return numbers + 1.01 * _imbalance(fed) * largest
+    return numbers + 1.01 * imbalance(fed) * largest
 
 
-def _imbalance(fed: Federation) -> float:
+def imbalance(fed: Federation) -> float:
     """Weights may sum to 1 + 1e-9; the statements are about weights divided by their sums."""
     return float(np.abs(np.add.reduceat(fed.weights, fed.offsets[:-1]) - 1.0).max())
 
@@ -186,7 +186,7 @@ def hessian_error(instance: Instance, w: NDArray, third: float | None = None) ->
     curvature, third = bound(instance, "L_datum"), bound(instance, "rho") if third is None else third
     return (
         8 * count * d * UNIT * (curvature + third * (float(np.linalg.norm(w)) + _extent(fed)))
-        + 1.01 * _imbalance(fed) * curvature
+        + 1.01 * imbalance(fed) * curvature
     )
 
 

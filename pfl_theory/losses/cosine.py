@@ -111,6 +111,9 @@ class Cosine(Loss):
             everywhere |= {"B", "L", "rho", "sigma_G", "sigma_H", "B_datum", "L_datum"}
         return frozenset(everywhere)
 
+    def lowest(self, fed: Federation) -> NDArray:
+        return np.zeros(fed.n_users)  # no term is negative
+
     def constants(
         self,
         fed: Federation,

@@ -65,6 +65,9 @@ class LeastSquares(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype)
 
+    def lowest(self, fed: Federation) -> NDArray:
+        return np.zeros(fed.n_users)  # no term is negative
+
     def constants(
         self,
         fed: Federation,

@@ -140,6 +140,9 @@ class LogCosh(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return real_targets(self, fed, dtype) if self.reads_labels else super().targets(fed, dtype)
 
+    def lowest(self, fed: Federation) -> NDArray:
+        return np.zeros(fed.n_users)  # no term is negative
+
     def constants(
         self,
         fed: Federation,

@@ -139,6 +139,9 @@ class Logistic(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, 2).astype(dtype)
 
+    def lowest(self, fed: Federation) -> NDArray:
+        return np.zeros(fed.n_users)  # no term is negative
+
     def constants(
         self,
         fed: Federation,

@@ -96,6 +96,10 @@ class Loss(ABC):
         """Relative error of these constants beyond that of sums over rows and eigenvalues, in units of 2^-53."""
         return 0.0
 
+    def lowest(self, fed: Federation) -> NDArray:
+        """A proved lower bound of every f_i over all w, shape (n,); -infinity where none is known."""
+        return np.full(fed.n_users, -np.inf)
+
     def poolable(self) -> bool:
         """Whether the average f is this loss on the pooled rows (not so where users have hyperparameters of their
         own).

@@ -172,6 +172,17 @@ class Quadratic(Loss):
         how = "r.m.s. of ||A(mean_i - mean)||, every w [theory 5.9]"
         return {"gamma_G": Constant.exact(root_mean_square(away), how), "gamma_H": gamma_h}
 
+    def lowest(self, fed: Federation) -> NDArray:
+        if not self.convex:
+            return super().lowest(fed)
+        a, low = self.matrices(fed.n_users, self.dim(fed)), np.empty(fed.n_users)
+        for i in range(fed.n_users):  # f_i at its minimiser, the mean of its rows
+            z, pi, _ = user_rows(fed, i)
+            away = z - pi @ z
+            low[i] = pi @ np.einsum("kj,jl,kl->k", away, a[i], away) / 2
+        low *= 1 - 4 * (fed.sizes + fed.n_features**2 + 16) * np.finfo(np.float64).eps  # rounded down
+        return low
+
     def constants(
         self,
         fed: Federation,

@@ -199,6 +199,9 @@ class Softmax(Loss):
     def targets(self, fed: Federation, dtype: np.dtype) -> NDArray:
         return class_labels(self, fed, int(self.n_classes))
 
+    def lowest(self, fed: Federation) -> NDArray:
+        return np.zeros(fed.n_users)  # no term is negative
+
     def constants(
         self,
         fed: Federation,

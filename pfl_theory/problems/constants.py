@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..constants import Constant
 from ..federations.federation import Federation
@@ -46,19 +47,26 @@ def heterogeneity(loss: Loss, fed: Federation, c: dict[str, Constant]) -> dict[s
             "gamma_H": Constant.upper(apart * largest**2 / 2, f"shared features: Hessians agree, {how}"),
         }
     b, curvature = c["B"], c["L"]
-    gamma_g = (
-        Constant.upper(np.sqrt((b.values**2).mean()), "law of total variance: at most the r.m.s. of B_i ")
-        if b.usable
-        else Constant.none(1, f"needs B ({b.reason})")
-    )
-    mean = curvature.values.mean()
-    differences = np.maximum(curvature.values, mean) if loss.convex else curvature.values + mean
+    gamma_g, gamma_h = trivial_heterogeneity(b.values, curvature.values, convex=loss.convex)
     return {
-        "gamma_G": gamma_g,
-        "gamma_H": Constant.upper(
-            np.sqrt((differences**2).mean()), "from L_i" + (", convex users" if loss.convex else "")
-        ),
+        "gamma_G": Constant.upper(gamma_g, "law of total variance: at most the r.m.s. of B_i ")
+        if b.usable
+        else Constant.none(1, f"needs B ({b.reason})"),
+        "gamma_H": Constant.upper(gamma_h, "from L_i" + (", convex users" if loss.convex else "")),
     }
+
+
+def trivial_heterogeneity(B: NDArray, L: NDArray, *, convex: bool) -> tuple[float, float]:
+    """Upper bounds of gamma_G and gamma_H from the users' B_i and L_i alone, shapes (n,).
+
+    Examples
+    --------
+    >>> trivial_heterogeneity(np.array([3.0, 3.0]), np.array([1.0, 1.0]), convex=True)
+    (3.0, 1.0)
+    """
+    mean = L.mean()
+    differences = np.maximum(L, mean) if convex else L + mean
+    return float(np.sqrt((B**2).mean())), float(np.sqrt((differences**2).mean()))
 
 
 PER_USER = ("B", "L", "rho", "sigma_G", "sigma_H", "B_datum", "L_datum", "lip_gradient_z", "lip_hessian_z")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..constants import Constant
 from ..errors import InputError, require
@@ -31,6 +31,7 @@ class FunctionOracle:
         noise: Noise | None,
         constants: Mapping[str, Constant] | None,
         meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
+        lowest: ArrayLike | None = None,
     ) -> None:
         require(
             int(n_users) == n_users and n_users >= 1, f"from_functions: n_users = {n_users}; must be an integer >= 1"
@@ -39,6 +40,13 @@ class FunctionOracle:
         self.n_users, self.dim, self.dtype = int(n_users), int(dim), np.dtype(np.float64)
         self._value, self._gradient, self._hvp, self._hessian = value, gradient, hvp, hessian
         self.noise, self._constants, self._meta_smoothness = noise, dict(constants or {}), meta_smoothness
+        floors = np.full(n_users, -np.inf) if lowest is None else np.asarray(lowest, dtype=np.float64)
+        require(
+            floors.shape in ((), (n_users,)) and not np.isnan(floors).any(),
+            f"from_functions: lowest has shape {floors.shape}; give one lower bound for all f_i, or one a user "
+            f"({n_users})",
+        )
+        self.lowest = np.broadcast_to(floors, (n_users,))
         self.exact_only = ""  # why batches cannot be drawn, where they cannot
         self.has_hvp, self.has_hessian = hvp is not None or hessian is not None, hessian is not None or hvp is not None
 

@@ -80,6 +80,7 @@ class Problem:
         noise: Noise | None = None,
         constants: Mapping[str, Constant] | None = None,
         meta_smoothness: Callable[[float], tuple[NDArray, NDArray]] | None = None,
+        lowest: ArrayLike | None = None,
     ) -> Problem:
         """A problem from callables on points w (n, d), row i for user i.
 
@@ -95,6 +96,8 @@ class Problem:
             What is known of the functions; claims use nothing else.
         meta_smoothness : callable alpha -> ((n,), (n,)), optional
             Exact Lipschitz constants of grad F_i and their rounding errors, where known: claims then speak for all w.
+        lowest : float or (n,) array_like, optional
+            What no f_i goes below: statements about runs need F to be bounded below.
 
         Examples
         --------
@@ -105,7 +108,9 @@ class Problem:
         -0.0
         """
         problem = cls.__new__(cls)
-        problem._oracle = FunctionOracle(value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness)
+        problem._oracle = FunctionOracle(
+            value, gradient, hvp, hessian, n_users, dim, noise, constants, meta_smoothness, lowest
+        )
         return problem
 
     @classmethod
@@ -240,6 +245,13 @@ class Problem:
         where unknown.
         """
         return remembered(self, ("meta_smoothness", alpha), lambda: self._oracle.meta_smoothness(alpha))
+
+    def lower_bounds(self) -> NDArray:
+        """What no f_i, and with it no F_i, goes below, shape (n,); -infinity where nothing is known."""
+        o = self._oracle
+        if isinstance(o, RowOracle):
+            return o.loss.lowest(o.fed)
+        return o.lowest if isinstance(o, FunctionOracle) else np.full(self.n_users, -np.inf)
 
     # -- heterogeneity at a point --------------------------------------------------------------------------------------
 

@@ -197,7 +197,7 @@ def test_every_statement_has_a_referee():
 def test_referees_agree_on_witnesses_and_named_cases(name):
     """What the package is known to reach, the referee reaches: each form's witness, and its cases that need no data."""
     from pfl_theory.adversary.compare import disagreements
-    from pfl_theory.judging.on_runs import ClosedRun
+    from pfl_theory.judging.run_steps import ClosedRun
 
     seen = 0
     for claim in claims.forms(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pfl_theory.claims import corollary_4_6 as corollary
 from pfl_theory.claims import theorem_4_5 as theorem
-from pfl_theory.judging import on_runs
+from pfl_theory.judging import run_constants
 from pfl_theory.rigour.balls import Ball
 from pfl_theory.theory import master, rates
 
@@ -24,7 +24,7 @@ def everyone(n, m):
 
 def no_spread(instance, *, run=None):
     """All users alike."""
-    return on_runs.exact_terms(instance, run=run)._replace(gamma2=Ball(0.0))
+    return run_constants.exact_terms(instance, run=run)._replace(gamma2=Ball(0.0))
 
 
 def rate(epsilon, terms, L_F, delta):
@@ -40,7 +40,7 @@ MUTANTS = (
     Mutant("right side halved", T, "corrected", "theorem-2", right_times(0.5)),
     Mutant("f_i need not be bounded below", T, "corrected", "theorem-2", without("bounded below")),
     Mutant("beta tau L_F <= 1/10 dropped", T, "corrected", "theorem-2", without("<= 1/10")),
-    Mutant("p = 0", T, "corrected", "M-i", None, (("judging.on_runs.participation_factor", everyone),)),
+    Mutant("p = 0", T, "corrected", "M-i", None, (("judging.run_constants.participation_factor", everyone),)),
     Mutant(
         "the drift doubled",
         T,
@@ -50,7 +50,7 @@ MUTANTS = (
         (("theory.master.drift", lambda g, X, t: 2.0 * DRIFT(g, X, t)),),
     ),
     Mutant("M^2 for X^2", T, "corrected", "M-i", sides(theorem.sides_ii)),
-    Mutant("gamma dropped", T, "corrected", "M-ii", None, (("claims.theorem_4_5.exact_terms", no_spread),)),
+    Mutant("gamma dropped", T, "corrected", "M-ii", None, (("judging.run_sides.exact_terms", no_spread),)),
     Mutant("left side a tenth less", T, "corrected", "M-ii", left_times(0.9)),
     Mutant("beta tau L_F <= 0.99 dropped", T, "corrected", "M-ii", without("0.99")),
     Mutant("O(1) read as 1", T, "paper", "sharp-constants", closed),
