@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ..kernels.jit import over_users
 from . import _kernels as kernels
 from .costs import Costs
-from .solvers import SolverError, solve_sparse
+from .solvers import OpenGapError, solve_sparse
 
 # The schedule; found by trying it on users of MNIST against their average. Costs are in units of their mean.
 SAMPLE = 4096  # columns of the first sweeps
@@ -126,7 +126,7 @@ def solve(costs: Costs, a: NDArray, b: NDArray, gap: float) -> Solution:
 
     Raises
     ------
-    SolverError
+    OpenGapError
         No violated arc is left and the gap is still open.
     """
     total = float(a.sum())
@@ -306,7 +306,7 @@ def _exact(passes: _Pass, arcs: Arcs, u: NDArray, a: NDArray, b: NDArray, gap: f
         )
         home[released] = -1
         u, low = trial, v
-    raise SolverError(f"{MOST_ROUNDS} rounds left a relative gap of {(top - bottom) / top:.3g}, above {gap:g}")
+    raise OpenGapError(f"{MOST_ROUNDS} rounds left a relative gap of {(top - bottom) / top:.3g}, above {gap:g}")
 
 
 def _worst(rows: NDArray, columns: NDArray, costs: NDArray, u: NDArray, v: NDArray) -> tuple[NDArray, NDArray, NDArray]:

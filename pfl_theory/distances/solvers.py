@@ -19,6 +19,10 @@ class SolverError(ArithmeticError):
     """The solver failed, or its result did not pass the certificate. Never bad input: a defect to be reported."""
 
 
+class OpenGapError(SolverError):
+    """What the solver returned is valid, and leaves a gap above the one that was asked for."""
+
+
 class Flow(NamedTuple):
     """A plan arc by arc, and the solver's potentials."""
 

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import one_of, require
 from ..federations.measure import Measure, given_array
 from ..rigour.rounding import UNIT
-from . import column_generation
+from . import column_generation, in_integers
 from .costs import STORED, Costs, euclidean
 from .masses import Masses, as_floats, exact_product
 from .metrics import checked_matrix, distances_by, real_matrix
-from .solvers import SolverError, solve_certified
-from .support import Pair, as_floats_read, pair, whole_pixels
+from .solvers import OpenGapError, SolverError, solve_certified
+from .support import Pair, above, as_floats_read, below, pair, whole_pixels
 
 GAP = 1e-9  # relative; what "exact" means where solvers work in floats
 DENSE = 1_300_000  # up to so many pairs the dense problem is solved: faster there, and simpler
@@ -97,7 +98,8 @@ class W1:
     tv : float
         Total variation distance on the same points: the share of mass that has to move.
     method : str
-        ``equal``, ``line`` (one dimension, closed form), ``dense`` or ``sparse`` (column generation).
+        ``equal``, ``line`` (one dimension, closed form), ``dense``, ``sparse`` (column generation), or ``integers``
+        (few points, some of them so far that floats leave a gap: without rounding of masses and sums).
     rounds : int
         Pricing rounds of column generation.
     closed : bool
@@ -125,7 +127,7 @@ class W1:
 
     @functools.cached_property
     def potential(self) -> Potential:
-        """1-Lipschitz, attains `lower`."""
+        """1-Lipschitz, attains `lower` (with method ``integers`` but for the rounding of its own values)."""
         return self._potential()
 
     @property
@@ -230,18 +232,35 @@ def between(given: Pair, kappa: float = 0.0, *, gap: float = GAP) -> W1:
     """W1 of two measures already on common points (:func:`~pfl_theory.distances.support.pair`), Euclidean plus `kappa`
     per label.
     """
-    return _by_either_reading(given, lambda pair: _between(pair, kappa, gap))
+    return _by_either_reading(
+        given,
+        lambda pair: _between(pair, kappa, gap),
+        lambda pair, failed: _between_in_integers(pair, kappa, gap, failed),
+    )
 
 
-def _by_either_reading(given: Pair, solve: Callable[[Pair], W1]) -> W1:
-    """Ends that hold both readings of the weights; where those lie too far apart, of the weights as real numbers."""
+def _by_either_reading(
+    given: Pair, solve: Callable[[Pair], W1], in_whole_numbers: Callable[[Pair, OpenGapError], W1]
+) -> W1:
+    """Ends that hold both readings of the weights; where those lie too far apart, of the weights as real numbers; where
+    floats lose these, in whole numbers.
+    """
     try:
         return solve(given)
-    except SolverError:
-        if given.difference is not None or given.error is None:
+    except SolverError as error:
+        if given.difference is None and given.error is None:
             raise
+        failed = error
+    if given.difference is None:
         p, q = (given.ids_p, given.masses_p), (given.ids_q, given.masses_q)
-        return solve(as_floats_read(given.points, given.labels, given.scale, p, q))
+        given = as_floats_read(given.points, given.labels, given.scale, p, q)
+        try:
+            return solve(given)
+        except OpenGapError as error:
+            failed = error
+    if not isinstance(failed, OpenGapError):
+        raise failed
+    return in_whole_numbers(given, failed)
 
 
 def _or_nearly_equal(given: Pair, error: SolverError, routes: NDArray, kappa: float, metric: Any = None) -> W1:
@@ -293,6 +312,70 @@ def _sparse(given: Pair, costs: Costs, gap: float) -> W1:
         return _certified(given, costs, (s.rows, s.columns, s.mass), s.u, s.v, "sparse", s.rounds, gap)
     s = column_generation.solve(costs.transposed(), b, a, gap / 4)
     return _certified(given, costs, (s.columns, s.rows, s.mass), s.v, s.u, "sparse", s.rounds, gap)
+
+
+def _between_in_integers(given: Pair, kappa: float, gap: float, failed: OpenGapError) -> W1:
+    def priced(sources: NDArray, sinks: NDArray) -> tuple[NDArray, float, float]:
+        labels = None if given.labels is None else (given.labels[sources], given.labels[sinks])
+        costs = euclidean(given.points[sources], given.points[sinks], scale=given.scale, labels=labels, kappa=kappa)
+        rows, columns = np.divmod(np.arange(len(sources) * len(sinks)), len(sinks))
+        return costs.arcs(rows, columns).reshape(costs.shape), costs.relative, costs.floor
+
+    return _in_integers(given, priced, lambda pair, v: _anchored(pair, kappa, v), gap, failed)
+
+
+def _general_in_integers(given: Pair, metric: Any, gap: float, failed: OpenGapError) -> W1:
+    points = given.points.astype(np.float64) * given.scale
+
+    def priced(sources: NDArray, sinks: NDArray) -> tuple[NDArray, float, float]:
+        return distances_by(metric, points[sources], points[sinks]), 0.0, 0.0
+
+    def potential(pair: Pair, v: NDArray) -> Potential:
+        return Potential(points[pair.sinks], None, 1.0, 0.0, -v, metric)
+
+    return _in_integers(given, priced, potential, gap, failed)
+
+
+def _in_integers(
+    given: Pair,
+    priced: Callable[[NDArray, NDArray], tuple[NDArray, float, float]],
+    potential: Callable[[Pair, NDArray], Potential],
+    gap: float,
+    failed: OpenGapError,
+) -> W1:
+    """Where several far points hold masses that are no counts, sums of floats lose what moves near: the same without
+    rounding, where the points are few.
+
+    `priced` gives the distances of points, and what they are off by: a share of themselves, and a number.
+    """
+    m, n = len(given.sources), len(given.sinks)
+    if m * n > in_integers.MOST:
+        raise OpenGapError(
+            f"{failed}: rounding of the weights at far points costs more, and {m} x {n} points are too many for whole "
+            f"numbers (at most {in_integers.MOST} pairs); ask for a wider gap=, leave far points out (codes of missing "
+            "values), or give weights that are counts over one denominator"
+        ) from failed
+    sources, sinks, a, b = in_integers.differences(given)
+    costs, relative, floor = priced(sources, sinks)
+    found = in_integers.solve(a, b, costs)
+    off, left = Fraction(relative), sum(a) * Fraction(floor)
+    upper, lower = above(found.cost * (1 + off) + left), below(found.dual * (1 - off) - left)
+    moved = replace(given, sources=sources, sinks=sinks)
+    middle = sorted(found.v)[len(b) // 2]  # smaller potentials round less
+
+    def flow() -> tuple[NDArray, NDArray, NDArray]:
+        return found.rows, found.columns, np.array([float(x) for x in found.mass])
+
+    return _ends(
+        moved,
+        (float(found.cost), upper, float(found.dual), 0.0),
+        lower,
+        gap,
+        "integers",
+        0,
+        flow,
+        lambda: potential(moved, np.array([float(x - middle) for x in found.v])),
+    )
 
 
 def _certified(
@@ -408,7 +491,7 @@ def _ends(
     cost, upper, dual, size = found
     lower, upper = max(lower, 0.0), math.nextafter(upper, math.inf)
     if not (lower <= upper and upper - lower <= gap * upper):  # also where an end is NaN
-        raise SolverError(
+        raise OpenGapError(
             f"certificate not closed: plan {cost:.12g}, potential {dual:.12g}, ends {lower:.12g} and {upper:.12g}, "
             f"relative gap asked for {gap:g}"
         )
@@ -575,7 +658,11 @@ def _largest_flows(group: NDArray, mass: NDArray) -> NDArray:
 
 def general(given: Pair, metric: Any, gap: float) -> W1:
     """A metric given as a matrix or a function, on the union of the supports."""
-    return _by_either_reading(given, lambda pair: _general(pair, metric, gap))
+    return _by_either_reading(
+        given,
+        lambda pair: _general(pair, metric, gap),
+        lambda pair, failed: _general_in_integers(pair, metric, gap, failed),
+    )
 
 
 def _general(given: Pair, metric: Any, gap: float) -> W1:
