@@ -75,7 +75,9 @@ def test_the_floor_falls_with_m_and_depends_on_nothing_else():
     ("call", "message"),
     [
         (lambda f: noise_floor(f, m=13), "fewer than m = 13"),
-        (lambda f: noise_floor(f, m=1), "m >= 2"),
+        (lambda f: noise_floor(f, m=1), "m = 1: must be a whole number >= 2"),
+        (lambda f: noise_floor(f, m=2.5), "m = 2.5: must be a whole number"),
+        (lambda f: noise_floor(f, m=5, permutations=0), "permutations = 0: must be a whole number >= 1"),
         (lambda f: noise_floor(f.select([0]), m=5), "at least two"),
         (lambda f: noise_floor(f, m=5, within_labels=True), "needs labels"),
         (
@@ -85,6 +87,15 @@ def test_the_floor_falls_with_m_and_depends_on_nothing_else():
             "unequal weights",
         ),
         (lambda f: population_interval(f[0], f[1], diameter=-1.0), "diameter"),
+        (lambda f: population_interval(f[0], f[1], diameter=0.1), "diameter = 0.1, and two of the points are"),
+        (
+            lambda f: population_interval(Measure([0.0, 1e16]), Measure([1.0, 2.0]), diameter=9.0),
+            r"1e\+16 apart: give the diameter .*codes of missing values",
+        ),
+        (
+            lambda f: population_interval(Measure([0, 1], weights=[1, 0]), Measure([0, 1]), diameter=9.0),
+            "one point; give at least two",
+        ),
         (lambda f: population_interval(f[0], f[1], diameter=9.0, level=1.0), "level"),
         (lambda f: lower_bounds(f[0], f[1], sweeps=0), "sweeps"),
         (lambda f: lower_bounds(f[0], Measure([0.0])), "features"),
@@ -170,6 +181,56 @@ def test_mean_sliced_factor(d, value):
     if d == 3:
         theta = np.random.default_rng(0).normal(size=(100_000, d))
         assert (np.abs(theta[:, 0]) / np.linalg.norm(theta, axis=1)).mean() == pytest.approx(value, rel=0.01)
+
+
+@pytest.mark.parametrize("size", [1e-140, 1e-80, 1e80, 1e140])
+def test_the_floor_scales_with_the_points(size):
+    rng = np.random.default_rng(7)
+    x = [rng.normal(size=(9, 2)) + s for s in (0, 0, 2)]
+    plain, scaled = (
+        noise_floor(Federation.from_arrays([z * s for z in x], law="sample"), m=9, permutations=19) for s in (1.0, size)
+    )
+    assert plain.p_value == scaled.p_value == 0.05
+    np.testing.assert_allclose(scaled.observed, size * plain.observed, rtol=1e-12)
+    np.testing.assert_allclose(scaled.deals, size**2 * plain.deals, rtol=1e-12)
+    assert scaled.floor == pytest.approx(size * plain.floor, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e160, 1e300])
+def test_squares_that_floats_do_not_hold_are_refused(size):
+    """Not P = 0 and p = 1, not an error of the solver."""
+    rng = np.random.default_rng(7)
+    fed = Federation.from_arrays([size * rng.normal(size=(9, 2)) for _ in range(3)], law="sample")
+    with pytest.raises(InputError, match="divide the points by a common number"):
+        noise_floor(fed, m=9, permutations=19)
+
+
+@pytest.mark.parametrize("far", [1e8, 1e16, 1e100])
+def test_a_far_point_in_every_user_leaves_the_others_known(far):
+    """A code for missing values: what is near is matched as without it."""
+    rng = np.random.default_rng(8)
+    for _ in range(10):
+        x = [rng.normal(size=(30, 3)) + s for s in (0, 0.5)]
+        for z in x:
+            z[0] = [far, 0.0, 0.0]
+        x[1][0, 1] = 1.0
+        near = wasserstein(*(Measure(z[1:]) for z in x)).upper
+        found = noise_floor(Federation.from_arrays(x, law="sample"), m=30, permutations=1)
+        assert found.observed[0, 1] == pytest.approx((29 * near + 1.0) / 30, rel=1e-12)
+
+
+def test_rows_that_are_all_equal_have_no_floor():
+    fed = Federation.from_arrays([np.full((5, 2), 0.1)] * 3, law="sample")
+    found = noise_floor(fed, m=5, permutations=9)
+    assert (found.floor, found.statistic, found.p_value) == (0.0, 0.0, 1.0)
+
+
+def test_points_without_weight_are_no_draws():
+    p = Measure([0.0, 1.0, 2.0, 500.0], weights=[1 / 3, 1 / 3, 1 / 3, 0.0])
+    q = Measure([0.5, 1.5])
+    assert population_interval(p, q, diameter=3.0) == population_interval(
+        Measure([0.0, 1.0, 2.0], weights=[1 / 3] * 3), q, diameter=3.0
+    )
 
 
 def test_floor_over_all_deals_by_enumeration():

@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import require
+from ..federations._making import whole
 from ..federations.federation import Federation
 from ..federations.measure import Measure
 from ..seeds import generator
 from .between_users import in_parallel
-from .costs import squared_distances
+from .costs import euclidean
 from .wasserstein import wasserstein
 
 MOST_ROWS = 12_000  # the matrix of all distances between subsamples: 600 MB of 8-bit images
+SQUARES = (1e-150, 1e150)  # distances whose squares, and sums of these, are ordinary floats
 
 
 class NoiseFloor(NamedTuple):
@@ -77,7 +79,8 @@ def noise_floor(
     Raises
     ------
     InputError
-        A user has fewer than `m` rows or unequal weights; too many rows in all.
+        A user has fewer than `m` rows or unequal weights; too many rows in all; points so large or so small that the
+        squares of their distances leave the floats.
 
     Examples
     --------
@@ -88,10 +91,7 @@ def noise_floor(
     (True, 0.05)
     """
     n = fed.n_users
-    require(
-        m >= 2 and permutations >= 1,
-        f"noise_floor: m = {m}, permutations = {permutations}; give m >= 2 and at least one permutation",
-    )
+    m, permutations = whole("noise_floor: m", m, 2), whole("noise_floor: permutations", permutations, 1)
     small = np.flatnonzero(fed.sizes < m)
     require(
         not len(small),
@@ -113,16 +113,14 @@ def noise_floor(
         ]
     )
     x = fed.x[rows]
-    squared = (
-        squared_distances(x, x)
-        if x.dtype == np.uint8
-        else squared_distances(x.astype(np.float64), x.astype(np.float64))
-    )
+    x = x if x.dtype == np.uint8 else x.astype(np.float64)
+    costs = euclidean(x, x, scale=fed.scale)  # in a unit in which no square vanishes or overflows
+    squared = costs.block(0, len(x))
     labels = fed.y[rows] if within_labels and fed.y is not None else np.zeros(n * m)
     pairs = list(itertools.combinations(range(n), 2))
 
     def distances(deal: NDArray) -> NDArray:
-        return fed.scale * np.array([_equal_samples(squared, deal[i], deal[j]) for i, j in pairs])
+        return costs.scale * np.array([_equal_samples(squared, deal[i], deal[j]) for i, j in pairs])
 
     def one(k: int) -> NDArray:
         if k < 0:
@@ -135,6 +133,12 @@ def noise_floor(
         return distances(deal.reshape(n, m))
 
     observed, *dealt = in_parallel(one, range(-1, permutations))
+    largest = np.array([float(values.max()) for values in (observed, *dealt)])
+    require(
+        bool(((largest == 0) | ((largest > SQUARES[0]) & (largest < SQUARES[1]))).all()),
+        f"noise_floor: distances from {largest.min():.3g} to {largest.max():.3g}; P is a mean of their squares, which "
+        "floats do not reach: divide the points by a common number",
+    )
     deals = np.array([_p(values, n) for values in dealt])
     matrix = np.zeros((n, n))
     matrix[tuple(np.array(pairs).T)] = observed
@@ -193,6 +197,11 @@ def population_interval(
     seed : int
         Of the halves.
 
+    Raises
+    ------
+    InputError
+        Two of the points are farther apart than `diameter`; fewer than two points with weight in a sample.
+
     Examples
     --------
     >>> from pfl_theory.seeds import generator
@@ -204,7 +213,14 @@ def population_interval(
     require(0 < level < 1, f"level = {level}; must lie between 0 and 1")
     require(bool(np.isfinite(diameter) and diameter > 0), f"diameter = {diameter}; must be a finite number > 0")
     alpha = (1 - level) / 2
+    p, q = (_with_weight(z) for z in (p, q))
     empirical = wasserstein(p, q, kappa=kappa)
+    apart = _far_apart(p, q, kappa)
+    require(
+        apart <= diameter * (1 + 1e-9),
+        f"diameter = {diameter:g}, and two of the points are {apart:.6g} apart: give the diameter of the space that "
+        "both laws live on, or leave out rows that stand for no observation (codes of missing values)",
+    )
     upper = empirical.upper + _width(diameter, alpha, p.weights, q.weights)
     (fit_p, held_p), (fit_q, held_q) = (_halves(z, generator(seed, "halves", k)) for k, z in enumerate((p, q)))
     phi = wasserstein(fit_p, fit_q, kappa=kappa).potential
@@ -215,6 +231,31 @@ def population_interval(
 
 def _width(diameter: float, alpha: float, *weights: NDArray) -> float:
     return diameter * math.sqrt(sum(float((w**2).sum()) for w in weights) * math.log(1 / alpha) / 2)
+
+
+def _with_weight(z: Measure) -> Measure:
+    """Without the points that have no weight: no draws."""
+    used = np.flatnonzero(z.weights)
+    if len(used) == len(z):
+        return z
+    return Measure(z.points[used], None if z.labels is None else z.labels[used], z.weights[used])
+
+
+def _far_apart(p: Measure, q: Measure, kappa: float | None) -> float:
+    """A distance between two of the points, in one dimension and in most other cases the largest one: the farthest
+    point from the first, and the farthest from that.
+    """
+    labels = None if kappa is None else np.concatenate([p.labels, q.labels])  # type: ignore[arg-type]
+    points = np.concatenate([z.points.astype(np.float64) for z in (p, q)])
+    k, away = 0, 0.0
+    for _ in range(2):
+        one = slice(k, k + 1)
+        costs = euclidean(
+            points[one], points, labels=None if labels is None else (labels[one], labels), kappa=kappa or 0.0
+        )
+        distances = costs.arcs(np.zeros(len(points), int), np.arange(len(points)))
+        k, away = int(distances.argmax()), float(distances.max())
+    return away
 
 
 def _halves(z: Measure, draw: np.random.Generator) -> tuple[Measure, Measure]:
