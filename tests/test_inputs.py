@@ -377,6 +377,29 @@ def test_figures_whatever_backend_a_notebook_named(backend, tmp_path):
     assert (tmp_path / "drawn.pdf").exists()
 
 
+@pytest.mark.parametrize("names", [["a", 1, 2.5], ["1", 1, 2], (b"a", "a", "b"), [np.str_("a"), np.int64(1), True]])
+@pytest.mark.parametrize("road", ["list", "objects", "series", "frame"])
+def test_names_of_users_are_of_one_kind(road, names):
+    """Not made text in silence: 1 and "1" would be one user."""
+    objects = np.empty(3, object)
+    objects[:] = names
+    x = [1.0, 2.0, 3.0]
+    roads = {
+        "list": lambda: Federation.from_arrays(x, groups=names),
+        "objects": lambda: Federation.from_arrays(x, groups=objects),
+        "series": lambda: Federation.from_arrays(x, groups=pd.Series(objects)),
+        "frame": lambda: Federation.from_frame(pd.DataFrame({"who": pd.Series(objects), "x": x}), user="who"),
+    }
+    refused(roads[road], "names of users of several kinds, such as .* and .*; make them all text or all numbers")
+
+
+@pytest.mark.parametrize("names", [["b", "a", "b"], [2, 1.5, True], [b"b", b"a", b"b"], [2**70, 3, 2**70]])
+def test_names_of_one_kind_stay_what_they_are(names):
+    fed = Federation.from_arrays([1.0, 2.0, 3.0], groups=names)
+    assert fed.info["users"] == sorted(set(names))
+    assert {type(v) for v in fed.info["users"]} <= {str, bytes, int, float}
+
+
 # --- one number on all roads ---
 
 

@@ -51,6 +51,7 @@ def codes_of_users(groups: Any, n_rows: int) -> tuple[list[Any], NDArray]:
             not any(missing(v) for v in entries.ravel()),
             f"{what}: the user of a row is missing (None, NaN or NA); drop those rows, or name the user",
         )
+        _one_kind(entries, what)
     given_array(groups if isinstance(groups, (np.ma.MaskedArray, list, tuple)) and not _whole(groups) else (), what)
     g = np.asarray(groups)
     require(g.shape == (n_rows,), f"from_arrays: {n_rows} rows but groups of shape {g.shape}; give one group a row")
@@ -68,11 +69,26 @@ def codes_of_users(groups: Any, n_rows: int) -> tuple[list[Any], NDArray]:
         f"{what}: the user of row {int(np.argmax(gone))} is missing ({int(gone.sum())} rows in all); drop those rows, "
         "or name the user",
     )
+    if g.dtype.kind == "O":
+        _one_kind(g, what)
     try:
         names, codes = np.unique(g, return_inverse=True)
     except TypeError as error:
-        raise InputError(f"{what}: names of users of several kinds; make them all text or all numbers") from error
+        raise InputError(f"{what}: names of users that have no order; make them all text or all numbers") from error
     return names.tolist(), codes.reshape(-1)
+
+
+def _one_kind(names: NDArray, what: str) -> None:
+    """Refuse text among other things: an array of both would make all of it text, and 1 the same user as "1"."""
+    first: dict[type, Any] = {}
+    for name in names.ravel():
+        first.setdefault(next((kind for kind in (str, bytes) if isinstance(name, kind)), object), name)
+    pair = list(first.values())[:2]
+    require(
+        len(first) < 2,
+        f"{what}: names of users of several kinds, such as {' and '.join(map(repr, pair))}; make them all text or all "
+        "numbers",
+    )
 
 
 def _whole(groups: Any) -> bool:
