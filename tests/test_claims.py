@@ -212,6 +212,56 @@ def test_instances_survive_a_file(tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_an_instance_saved_again_leaves_no_file_behind(tmp_path):
+    """What the old JSON named goes once the new one stands: no file of another instance, none that was put there."""
+    rng = np.random.default_rng(2)
+
+    def large(k):
+        fed = pfl.Federation.from_arrays([rng.normal(size=(300, 90))], [rng.integers(0, 3, 300)])
+        return pfl.Instance(pfl.Problem(pfl.losses.Softmax(3), fed), 0.1, name=f"{k}")
+
+    def beside(stem):
+        return sorted(path.name for path in tmp_path.glob(f"{stem}.*.npz"))
+
+    first, second, third = (large(k) for k in range(3))
+    first.save(tmp_path / "one.json")
+    kept = beside("one")
+    first.save(tmp_path / "one.json")
+    assert beside("one") == kept
+    first.save(tmp_path / "other.json")
+    (tmp_path / "one.0123456789ab.npz").write_bytes(b"mine")
+    second.save(tmp_path / "one.json")
+    assert kept[0] not in beside("one")
+    assert len(beside("one")) == 2
+    assert len(beside("other")) == 1
+    assert pfl.Instance.load(tmp_path / "one.json").name == "1"
+    assert pfl.Instance.load(tmp_path / "other.json").name == "0"
+    lemma.witness().save(tmp_path / "one.json")  # small: nothing beside it
+    assert beside("one") == ["one.0123456789ab.npz"]
+    third.save(tmp_path / "one.json")
+    (tmp_path / "copy.json").write_bytes((tmp_path / "one.json").read_bytes())
+    second.save(tmp_path / "one.json")
+    assert pfl.Instance.load(tmp_path / "copy.json").name == "2"
+
+
+def test_a_failed_save_keeps_the_old_instance_whole(tmp_path, monkeypatch):
+    from pfl_theory.judging import instance as module
+
+    rng = np.random.default_rng(3)
+    feds = [pfl.Federation.from_arrays([rng.normal(size=(300, 90))], [rng.integers(0, 3, 300)]) for _ in range(2)]
+    old, new = (pfl.Instance(pfl.Problem(pfl.losses.Softmax(3), fed), 0.1) for fed in feds)
+    old.save(tmp_path / "one.json")
+
+    def full(path, text):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module, "write_text", full)
+    with pytest.raises(OSError, match="no space"):
+        new.save(tmp_path / "one.json")
+    again = pfl.Instance.load(tmp_path / "one.json")
+    assert np.array_equal(again.problem.federation.x, old.problem.federation.x)
+
+
 def test_points_and_what_they_adapt_to_must_lie_in_the_ball():
     rng = np.random.default_rng(4)
     problem = pfl.Problem(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +126,11 @@ class Instance:
         return self.problem.constants(radius=radius, center=center)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write as JSON (a large federation as npz beside it). Problems from arbitrary Python functions cannot be
-        written.
+        """Write as JSON (a large federation as npz beside it, in place of the one that an instance saved here before
+        had). Problems from arbitrary Python functions cannot be written.
         """
         target = Path(path)
+        before = _sidecar(target)
         if self.problem.kind == "curves":
             family = self.problem.family
             curves = [{"x": c.x, "h": c.h, "anchor": c.anchor, "slope": c.slope} for c in family.curves]
@@ -168,6 +171,7 @@ class Instance:
         }
         run = {name: getattr(self, name) for name in ("rounds", "w0", "runs", "epsilon", "gamma")}
         write_text(target, canonical_json({**whole, **run}) + "\n")
+        _remove(before, target)
         return target
 
     @classmethod
@@ -246,6 +250,28 @@ def _digest(fed: Federation) -> str:
             found.update(f"{values.dtype.str}{values.shape}".encode())
             found.update(np.ascontiguousarray(values).tobytes())
     return found.hexdigest()[:12]
+
+
+def _sidecar(target: Path) -> Path | None:
+    """The npz file that :meth:`Instance.save` wrote for the instance that stands at `target`, where it has one."""
+    try:
+        name = json.loads(target.read_text(encoding="utf-8"))["problem"]["federation"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    ours = isinstance(name, str) and re.fullmatch(rf"{re.escape(target.stem)}\.[0-9a-f]{{12}}\.npz", name)
+    return target.with_name(name) if ours else None
+
+
+def _remove(sidecar: Path | None, target: Path) -> None:
+    """Remove the npz file of an instance that is no more, unless an instance in its folder still names it (the new one,
+    or a copy of the old one).
+    """
+    if sidecar is None:
+        return
+    with contextlib.suppress(OSError):  # left behind it is in nobody's way
+        named = sidecar.name.encode()
+        if not any(named in path.read_bytes() for path in target.parent.iterdir() if path.suffix == target.suffix):
+            sidecar.unlink(missing_ok=True)
 
 
 def _federation(given: Any, folder: Path) -> Federation:
