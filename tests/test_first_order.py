@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 import pfl_theory as pfl
 from pfl_theory import claims
+from pfl_theory.algorithms.per_fedavg import PerFedAvg
 from pfl_theory.claims import first_order_floor as claim
 from pfl_theory.claims import hessian_free_error as hessian_free
 from pfl_theory.judging.on_curves import gammas
-from pfl_theory.losses.piecewise import Curve, random_piecewise
+from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 
 SHARP = claims.get("first-order-floor", "sharp")
 CONVEX = claims.get("first-order-floor", "sharp", "convex")
@@ -67,6 +69,63 @@ def test_fourth_derivatives():
 def test_a_smaller_third_order_bound_is_violated():
     found = claims.get("hessian-free-error", "sharp", "third-order")
     assert found.judge(factor=0.999).outcome == "VIOLATED"
+
+
+def cancelling_rows(small):
+    """Rows whose gradients cancel at 0 but for a row of weight `small`: v is about -`small`."""
+    fed = pfl.Federation.from_arrays([[-1.0, 1.0, 2.0]], sample_weight=[[0.5, 0.5, small]])
+    return pfl.Problem(pfl.losses.Cosine(), fed)
+
+
+@pytest.mark.parametrize("delta", [0.1, 1e30, "0.1/v"])
+@pytest.mark.parametrize("small", [1e-305, 1e-301, 1e-200, 1e-110, 1e-50])
+def test_a_vanishing_direction_is_no_zero(small, delta):
+    """v squared or cubed vanishes in floats: not [0, 0] on both sides, nor a bound that something exceeds."""
+    problem = cancelling_rows(small)
+    v = abs(problem.gradient(problem.adapted(np.zeros(1), 0.5))[0, 0])
+    assert 0 < v < 2 * small
+    step = 0.1 / v if isinstance(delta, str) else delta
+    algorithm = PerFedAvg(alpha=0.5, beta=0.1, variant="hessian-free", delta=step)
+    found = claims.get("hessian-free-error", "sharp", "third-order").judge(
+        pfl.Instance(problem, 0.5, np.zeros((1, 1)), "cancelling", algorithm)
+    )
+    assert found.outcome == "INCONCLUSIVE"
+    assert "||v|| = " in found.reason
+    assert "beyond what floats can judge" in found.reason
+    assert found.lhs is None
+
+
+@pytest.mark.parametrize("small", [1e-30, 1e-12, 0.0])
+def test_a_small_direction_is_judged_between_ends_that_hold_the_truth(small):
+    problem = cancelling_rows(small)
+    v = Fraction(float(problem.gradient(problem.adapted(np.zeros(1), 0.5))[0, 0]))
+    algorithm = PerFedAvg(alpha=0.5, beta=0.1, variant="hessian-free", delta=0.1)
+    found = claims.get("hessian-free-error", "sharp", "third-order").judge(
+        pfl.Instance(problem, 0.5, np.zeros((1, 1)), "cancelling", algorithm)
+    )
+    rho_3 = Fraction(float(hessian_free.fourth(problem)[0]))
+    right = rho_3 * Fraction(0.1) ** 2 * abs(v) ** 3 / 12
+    assert Fraction(found.rhs.lower) <= right <= Fraction(found.rhs.upper)
+    assert found.lhs.lower <= 0 <= found.lhs.upper
+    assert (found.rhs.upper == 0) == (v == 0)
+
+
+@pytest.mark.parametrize("version", ["paper", "sharp"])
+def test_curves_with_a_vanishing_direction(version):
+    """A slope whose square leaves the floats; or a delta that does."""
+    curve = Curve([0.0, 2.0, 4.0], [0.0, 2.0, 0.0], 0.0, 1e-200)
+    problem = pfl.Problem.from_curves(Piecewise([curve]))
+    algorithm = PerFedAvg(alpha=0.25, beta=0.1, variant="hessian-free", delta=1e3)
+    found = claims.get("hessian-free-error", version).judge(
+        pfl.Instance(problem, 0.25, np.zeros((1, 1)), "bottom", algorithm)
+    )
+    assert (found.outcome, found.lhs) == ("INCONCLUSIVE", None)
+    assert "||v|| = " in found.reason
+    large = dataclasses.replace(algorithm, delta=1e100)
+    found = claims.get("hessian-free-error", version).judge(
+        dataclasses.replace(hessian_free.witness(), algorithm=large)
+    )
+    assert "delta = 1e+100 is beyond" in found.reason
 
 
 def huber(s, L, rho):

@@ -46,6 +46,19 @@ def _delta(instance: Instance) -> float:
     return algorithm.difference_step
 
 
+def _factors(instance: Instance) -> dict[str, NDArray]:
+    """delta and ||v||, of which right sides are products: the square of a small v vanishes in floats. Where v is 0
+    delta does not matter.
+    """
+    points = instance.judged_at
+    v = np.concatenate(
+        [np.atleast_2d(instance.problem.gradient(instance.problem.adapted(w, instance.alpha))) for w in points]
+    )
+    largest = np.abs(v).max(1)
+    sizes = largest * np.linalg.norm(v / np.where(largest > 0, largest, 1.0)[:, None], axis=1)
+    return {"||v||": sizes, "delta": np.array([_delta(instance)] if sizes.any() else [])}
+
+
 def _sides(formula):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
         """Both sides for every user at every point; where v is 0 both are, whatever rounds."""
@@ -224,6 +237,7 @@ CLAIMS = (
         sides=_sides(paper_bound),
         witness=witness,
         random_instance=random_instance,
+        sizes=_factors,
     ),
     Claim(
         name="hessian-free-error",
@@ -239,6 +253,7 @@ CLAIMS = (
         sides=_sides(sharp_bound),
         witness=witness,
         random_instance=random_instance,
+        sizes=_factors,
     ),
     Claim(
         name="hessian-free-error",
@@ -259,6 +274,7 @@ CLAIMS = (
         sides=third_order_sides,
         witness=third_order_witness,
         random_instance=random_rows,
+        sizes=_factors,
         cases=(Case("softmax", _softmax, "NOT_APPLICABLE"), Case("piecewise", witness, "NOT_APPLICABLE")),
     ),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, require
 from ..rigour.interval import Interval
@@ -186,6 +187,8 @@ class Claim:
         Name of a constant that the statement leaves open, ``O(1)``. It is judged as 1: where that is too small the
         outcome is VIOLATED, elsewhere INCONCLUSIVE, and the ratio is the smallest constant that covers the instance.
         Such a statement never HOLDS.
+    sizes : callable Instance -> mapping of arrays, or None
+        Further numbers by name, of which the sides are products: floats must be able to judge them (`beyond_floats`).
     short : str
         The right side, or what is wrong with it, in a few words, for the table of all statements; empty where another
         form's words cover it.
@@ -207,6 +210,7 @@ class Claim:
     expected: str = "HOLDS"
     open_constant: str = ""
     short: str = ""
+    sizes: Callable[[Instance], Mapping[str, NDArray]] | None = None
 
     @property
     def control_factor(self) -> float:
@@ -250,7 +254,7 @@ class Claim:
                 return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
             if failure is not None:
                 return Verdict(**where, outcome="NOT_APPLICABLE", reason=failure)
-        unfit = beyond_floats(at)
+        unfit = beyond_floats(at, {} if self.sizes is None else self.sizes(at))
         if unfit is not None:
             return Verdict(**where, outcome="INCONCLUSIVE", reason=unfit)
         found = self.sides(at)
@@ -305,9 +309,9 @@ class Claim:
         )
 
 
-def beyond_floats(instance: Instance) -> str | None:
-    """Why floats cannot judge an instance, or None: its step, points or constants are so small or large that products
-    of a few of them underflow or overflow, where no bound of relative rounding holds.
+def beyond_floats(instance: Instance, more: Mapping[str, NDArray] | None = None) -> str | None:
+    """Why floats cannot judge an instance, or None: its step, points or constants (or `more` numbers, by name) are so
+    small or large that products of a few of them underflow or overflow, where no bound of relative rounding holds.
 
     Right sides are products of at most seven of these numbers: between `LEAST` and `MOST` they stay normal.
     """
@@ -317,6 +321,7 @@ def beyond_floats(instance: Instance) -> str | None:
     for name, constant in instance.constants.items():
         if constant.usable:
             sizes[name] = np.abs(constant.values)
+    sizes.update(more or {})
     for name, values in sizes.items():
         there = values[values > 0]
         for value in (there.min(initial=MOST), there.max(initial=LEAST)):
