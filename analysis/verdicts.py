@@ -9,6 +9,7 @@ DATA = ("witnesses of docs/theory", "synthetic", "MNIST, or its 5,000 images in 
 CHOICES = {
     "control": "the right side times 0.99 of the ratio its witness reaches: must come out VIOLATED",
     "random": "the worst ratio of random instances stands in one row",
+    "sampled": "the ratio of a row with a level is what its interval proves at least: lhs_lower / rhs_upper",
     "figure": "ratios below 1e-4, and negative ones (an open constant of which 0 is enough), stand in the table only",
 }
 LEFT_EDGE = 1e-4

@@ -108,7 +108,10 @@ def judge(
         typer.echo(str(verdict))
         if verdict.lhs is not None and verdict.rhs is not None:
             typer.echo(f"  left side  [{verdict.lhs.lower:.12g}, {verdict.lhs.upper:.12g}]   {verdict.scope}")
-            typer.echo(f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {verdict.ratio:.9g}")
+            least = "" if verdict.level is None else "at least "
+            typer.echo(
+                f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {least}{verdict.ratio:.9g}"
+            )
     if expect and verdict.outcome != expect:
         typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ import pfl_theory as pfl
 from pfl_theory import claims
 from pfl_theory.claims import lemma_4_2 as lemma
 from pfl_theory.errors import InputError
-from pfl_theory.judging.claim import compare
+from pfl_theory.judging.claim import Sides, compare
 from pfl_theory.judging.hypotheses import bound
 from pfl_theory.losses.piecewise import Curve, random_piecewise
 from pfl_theory.rigour.interval import Interval
@@ -210,6 +211,24 @@ def test_instances_survive_a_file(tmp_path):
         with pytest.raises(InputError) as error:
             pfl.Instance.load(tmp_path / f"{name}.json")
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lhs", "least", "enough"), [((0.5, 2.0), 0.125, 2.0), ((0.0, 0.9), 0.0, 0.9), ((-1.0, 0.5), -1.0, 0.5)]
+)
+def test_the_ratio_of_sampled_sides_is_what_they_prove(lhs, least, enough):
+    """Not the middle of the interval; and a constant that covers the instance covers the upper end."""
+    sides = Sides(Interval(*lhs), Interval(1.0, 4.0), "points", level=0.99)
+    claim = dataclasses.replace(claims.get("lemma-4.2"), sides=lambda at: sides)
+    verdict = claim.judge()
+    assert verdict.ratio == verdict.row()["ratio"] == pytest.approx(least, rel=1e-14)
+    assert verdict.ratio <= least
+    exact = dataclasses.replace(claim, sides=lambda at: dataclasses.replace(sides, level=None)).judge()
+    assert exact.ratio == pytest.approx(sum(lhs) / 5)
+    if lhs[1] <= 1.0:
+        left_open = dataclasses.replace(claim, open_constant="O(1)").judge()
+        assert left_open.outcome == "INCONCLUSIVE"
+        assert f"O(1) = {enough:g} covers this instance" in left_open.reason
 
 
 def test_an_instance_saved_again_leaves_no_file_behind(tmp_path):

@@ -72,6 +72,17 @@ def written(path, rows=ROWS, columns=COLUMNS):
 # --- what stands on a page ---
 
 
+def test_the_ratio_of_a_sampled_row_is_what_its_ends_prove():
+    """Whatever stands in the column: tables of earlier versions have the middle of the interval there."""
+    claim = ALL[0]
+    ends = {"lhs_lower": "0.0126648", "lhs_upper": "0.643951", "rhs_lower": "0.0118516", "rhs_upper": "0.0118517"}
+    sampled = row(claim, ratio="27.7", level="0.9999", **ends)
+    text = pages.page(claim.name, ALL, [sampled])
+    assert "| at least 1.06 | 0.9999 |" in text
+    assert "27.7 |" not in text
+    assert "| 27.7 |" in pages.page(claim.name, ALL, [sampled | {"level": ""}])
+
+
 def test_one_page_a_statement_and_an_index():
     assert sorted(MADE) == sorted(["README.md", *(f"{name}.md" for name in names())])
 

@@ -711,6 +711,8 @@ def test_a_sampled_verdict_names_its_level():
         assert "N = 40 runs" in verdict.reason
         assert verdict.lhs.lower <= float(exact.M2.mid) <= verdict.lhs.upper  # w_0 is the minimiser: 4 Phi = 0
         assert verdict.lhs.width > 0.01 * verdict.lhs.middle  # not a rounding error
+        assert verdict.ratio == pytest.approx(verdict.lhs.lower / verdict.rhs.upper, rel=1e-14)
+        assert verdict.ratio <= claim.judge(instance_one.refuting(3, rounds=40)).ratio  # what runs prove at least
     assert PAPER.judge(instance_one.refuting(3, rounds=300)).level is None
 
 

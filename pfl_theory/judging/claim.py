@@ -91,7 +91,8 @@ class Verdict:
     lhs, rhs : Interval or None
         None where the statement does not apply.
     ratio : float
-        lhs / rhs at the centres; NaN where there is none.
+        lhs / rhs: at the centres where rounding alone lies between the ends; of sampled sides (`level`) what it is at
+        least, for the centre of their interval says nothing. NaN where there is none.
     attained : bool
         The sides agree up to their derived rounding allowances.
     scope : str
@@ -260,11 +261,13 @@ class Claim:
         found = self.sides(at)
         lhs, rhs, outcome, reason, attained = found.worst(factor)
         nothing = rhs.middle == 0 or (attained and rhs.lower == 0)  # 0, or 0 but for the digits of the weights
-        ratio = float("nan") if nothing else lhs.middle / rhs.middle
+        sampled = found.level is not None
+        ratio = float("nan") if nothing else least_ratio(lhs, rhs) if sampled else lhs.middle / rhs.middle
         if self.open_constant and outcome == "HOLDS":
+            enough = lhs.upper / rhs.lower if sampled and rhs.lower > 0 else ratio
             outcome, reason = (
                 "INCONCLUSIVE",
-                f"{self.open_constant} = {max(ratio, 0.0):.6g} covers this instance; the statement names no constant.",
+                f"{self.open_constant} = {max(enough, 0.0):.6g} covers this instance; the statement names no constant.",
             )
         vacuous = outcome == "HOLDS" and rhs.lower > found.trivial
         if vacuous:
@@ -329,6 +332,20 @@ def beyond_floats(instance: Instance, more: Mapping[str, NDArray] | None = None)
                 unit = "measure data and points in another unit"
                 return f"{name} = {value:.3g} is beyond what floats can judge ({LEAST:.2g} to {MOST:.2g}): {unit}."
     return None
+
+
+def least_ratio(lhs: Interval, rhs: Interval) -> float:
+    """What lhs / rhs is at least, rounded down; NaN where the right side may be 0 or less and that decides.
+
+    Examples
+    --------
+    >>> least_ratio(Interval(0.5, 2.0), Interval(1.0, 4.0))
+    0.12499999999999999
+    """
+    by = rhs.upper if lhs.lower >= 0 else rhs.lower
+    if not by > 0:
+        return float("nan")
+    return 0.0 if lhs.lower == 0 else math.nextafter(lhs.lower / by, -math.inf)
 
 
 def compare(lhs: Interval, rhs: Interval, size: float = 0.0) -> tuple[str, str, bool]:

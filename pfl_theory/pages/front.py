@@ -6,7 +6,6 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from ..sweeps.files import write_text
 from .rows import Row, largest_ratio, on_witness, rows_of
 from .statement import page
 from .templates import MARK, filled
-from .text import escaped, number, table
+from .text import escaped, number, rounded_down, table
 from .wrap import wrapped
 
 if TYPE_CHECKING:
@@ -88,8 +87,12 @@ def how_tight(paper: Sequence[Claim], rows: Sequence[Row]) -> str:
     claim = paper[0]
     largest = largest_ratio(claim, rows)
     if claim.open_constant:
-        return f"{claim.open_constant} >= {_down(largest)} needed"
-    return f"{_down(largest)} times exceeded" if claim.expected == "VIOLATED" else _reached(on_witness(claim, rows)[1])
+        return f"{claim.open_constant} >= {rounded_down(largest)} needed"
+    return (
+        f"{rounded_down(largest)} times exceeded"
+        if claim.expected == "VIOLATED"
+        else _reached(on_witness(claim, rows)[1])
+    )
 
 
 def best(better: Sequence[Claim], rows: Sequence[Row]) -> str:
@@ -104,13 +107,7 @@ def best(better: Sequence[Claim], rows: Sequence[Row]) -> str:
 def _reached(ratio: float) -> str:
     if number(ratio) == "1":
         return "attained"
-    return f"{_down(ratio)} reached" if ratio < 0.9995 else f"{number(ratio)} reached"
-
-
-def _down(ratio: float) -> str:
-    """Three digits, rounded down: what is said to be reached is reached, up to rounding in the tenth digit."""
-    exact = Decimal(f"{ratio:.10g}")
-    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), rounding=ROUND_DOWN)):.12g}"
+    return f"{rounded_down(ratio)} reached" if ratio < 0.9995 else f"{number(ratio)} reached"
 
 
 def index_page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:

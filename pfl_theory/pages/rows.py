@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError, require
+from .text import number, rounded_down
 
 if TYPE_CHECKING:
     from ..judging.claim import Claim
 
 Row = Mapping[str, str]
 
-NUMBERS = ("control", "lhs_lower", "rhs_upper", "ratio", "level")
+NUMBERS = ("control", "lhs_lower", "rhs_lower", "rhs_upper", "ratio", "level")
 NEEDED = (
     "claim",
     "version",
@@ -98,6 +99,21 @@ def on_witness(claim: Claim, rows: Iterable[Row]) -> tuple[str, float]:
         if row["command"] == typed and row["ratio"]:
             return row["outcome"], float(row["ratio"])
     return claim.expected, claim.known_ratio
+
+
+def ratio_text(row: Row) -> str:
+    """Left side over right side for people: of sampled sides what the ends of both prove.
+
+    Examples
+    --------
+    >>> exact = {"ratio": "0.75", "level": "", "lhs_lower": "0.75", "rhs_upper": "1.0"}
+    >>> ratio_text(exact), ratio_text(exact | {"level": "0.99", "lhs_lower": "0.12987"})
+    ('0.75', 'at least 0.129')
+    """
+    if not row["level"] or not row["ratio"]:
+        return number(row["ratio"])
+    lower = float(row["lhs_lower"])
+    return f"at least {rounded_down(lower / float(row['rhs_upper' if lower >= 0 else 'rhs_lower']))}"
 
 
 def largest_ratio(claim: Claim, rows: Iterable[Row]) -> float:

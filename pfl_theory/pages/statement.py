@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .rows import Row, command, on_witness, rows_of
+from .rows import Row, command, on_witness, ratio_text, rows_of
 from .templates import filled
 from .text import code, escaped, number, shortened, table
 from .wrap import wrapped
@@ -151,7 +151,7 @@ def _verdict(row: Row) -> list[str]:
         row["scope"],
         "" if factor == 1.0 else f"times {number(factor)}",
         row["outcome"] + surprise,
-        number(row["ratio"]),
+        ratio_text(row),
         number(row["level"]),
         escaped(shortened(row["reason"])),
         code(row["command"]),

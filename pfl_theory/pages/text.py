@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_FLOOR, Decimal
 
 LONGEST = 160  # letters of a reason
 SIDES = (
@@ -38,6 +39,18 @@ def number(value: float | str | None) -> str:
     if text == "1" and abs(x - 1) > 1e-12:
         return f"1 {'-' if x < 1 else '+'} {abs(x - 1):.2g}"
     return text
+
+
+def rounded_down(ratio: float) -> str:
+    """Three digits, rounded down: what is said to be reached is reached, up to rounding in the tenth digit.
+
+    Examples
+    --------
+    >>> rounded_down(0.99999), rounded_down(0.0)
+    ('0.999', '0')
+    """
+    exact = Decimal(f"{ratio:.10g}")
+    return f"{float(exact.quantize(Decimal(1).scaleb(exact.adjusted() - 2), rounding=ROUND_FLOOR)):.12g}"
 
 
 def shortened(reason: str) -> str:
