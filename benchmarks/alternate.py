@@ -29,9 +29,17 @@ def alternate(contenders: Mapping[str, Callable[[], Any]], *, repeats: int, warm
     return seconds
 
 
-def report(title: str, seconds: Mapping[str, list[float]], ours: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Print medians with spread and the ratio to `ours`, pair by pair; keep them as JSON. Returns what was kept."""
-    rows = {}
+def report(
+    title: str,
+    seconds: Mapping[str, list[float]],
+    ours: str,
+    facts: Mapping[str, Any],
+    notes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """Print medians with spread and the ratio to `ours`, pair by pair; keep them as JSON, with the `notes` of each
+    contender. Returns what was kept.
+    """
+    rows: dict[str, dict[str, Any]] = {}
     print(f"\n{title}")
     for name, values in seconds.items():
         ratios = [v / o for v, o in zip(values, seconds[ours], strict=True)]
@@ -45,9 +53,12 @@ def report(title: str, seconds: Mapping[str, list[float]], ours: str, facts: Map
         }
         r = rows[name]
         times = f"{r['median_ms']:9.1f} ms ({r['min_ms']:.1f} to {r['max_ms']:.1f})"
+        noted = (notes or {}).get(name, {})
+        said = "".join(f"; {key} {_said(value)}" for key, value in noted.items())
+        r.update(noted)
         print(
             f"  {name:34s} {times:34s} {r['ratio_median']:7.2f} times ours ({r['ratio_min']:.2f} to "
-            f"{r['ratio_max']:.2f})"
+            f"{r['ratio_max']:.2f}){said}"
         )
     kept = {"title": title, "contenders": rows, "repeats": len(seconds[ours]), **facts, "machine": machine()}
     RESULTS.mkdir(exist_ok=True)
@@ -55,10 +66,16 @@ def report(title: str, seconds: Mapping[str, list[float]], ours: str, facts: Map
     return kept
 
 
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
 def machine() -> dict[str, Any]:
     """What it ran on."""
     versions = {}
-    for package in ("numpy", "numba", "jax", "jaxlib"):
+    for package in ("numpy", "numba", "scipy", "POT", "jax", "jaxlib"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

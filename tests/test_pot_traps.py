@@ -7,6 +7,7 @@ marked `upstream`.
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 import warnings
@@ -349,3 +350,49 @@ def test_threads_are_deprecated_and_ignored():
     a, c, best = problem()
     with pytest.warns(DeprecationWarning, match="numThreads"):
         assert ot.emd2(a, a, c, numThreads=2) == best
+
+
+# --- what the benchmark of W1 races against ---
+
+
+def test_the_peers_of_the_benchmark_solve_the_same_problem(rng):
+    """Dense, warm started, lazy and sparse: one value, but where few arcs carry no plan, or a dearer one."""
+    from benchmarks import wasserstein as bench
+    from pfl_theory.distances.support import pair
+    from pfl_theory.distances.wasserstein import between
+
+    q = Measure(rng.normal(size=(60, 5)))
+    problems = [pair(Measure(rng.normal(size=(20, 5)) + s), q, use_labels=False) for s in (0.5, 0.6)]
+    exact, (at, other) = between(problems[0]), (bench.given(problem) for problem in problems)
+    value, own = bench.solved(at)
+    found = {
+        "dense": bench.dense(at),
+        "warm": bench.warm(at, own),
+        "neighbour": bench.from_neighbour(at, other, bench.solved(other)[1]),
+        "lazy": bench.lazy(at),
+        "lazy, warm": bench.lazy(at, own),
+        "all arcs": bench.sparse(at, 19),
+    }
+    assert value == pytest.approx(exact.upper, rel=1e-12)
+    assert {name: v == pytest.approx(exact.upper, rel=1e-12) for name, v in found.items()} == dict.fromkeys(found, True)
+    assert bench.sparse(at, 6) >= exact.lower
+    assert bench.sparse(at, 1) is None
+
+
+def test_the_benchmark_says_what_a_value_is_worth(tmp_path, monkeypatch, capsys):
+    from benchmarks import alternate
+    from benchmarks import wasserstein as bench
+
+    monkeypatch.setattr(alternate, "RESULTS", tmp_path)
+    seconds, off = {}, {}
+    contenders = {"ours": lambda: 2.0, "few arcs": lambda: 2.5, "no plan": lambda: None}
+    for _ in range(2):
+        bench._measure(contenders, 2.0, 1, seconds, off)
+    alternate.report("W1", seconds, "ours", {"name": "w"}, bench._notes(off))
+    kept = json.loads((tmp_path / "w.json").read_text())
+    said = {name: (row["certificate"], row["relative_error"]) for name, row in kept["contenders"].items()}
+    assert said == {"ours": (True, 0.0), "few arcs": (False, 0.25), "no plan": (False, None)}
+    assert kept["contenders"]["no plan"]["infeasible"] == 2
+    assert kept["machine"]["POT"] == ot.__version__
+    assert kept["machine"]["scipy"]
+    assert "certificate no; relative_error 0.25" in capsys.readouterr().out
