@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import importlib
 import struct
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import numpy as np
 import pytest
+from local_server import flipped, known, left_behind, server
 
 from pfl_theory.datasets import Dataset, digits, mnist, mnist_available
-from pfl_theory.datasets.download import KnownFile
 from pfl_theory.errors import DataMissingError, InputError, OutputError
 
 # The function `mnist` hides its module of the same name.
@@ -34,10 +30,6 @@ def idx(array) -> bytes:
 
 def packed(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
-
-
-def known(name: str, content: bytes) -> KnownFile:
-    return KnownFile(name, len(content), hashlib.md5(content).hexdigest(), hashlib.sha256(content).hexdigest())
 
 
 IMAGES = packed(idx(np.random.default_rng(0).integers(0, 256, (20, 28, 28))))
@@ -66,44 +58,6 @@ def small(monkeypatch):
     return pretend(monkeypatch, IMAGES, LABELS)
 
 
-@contextlib.contextmanager
-def server(files: dict[str, bytes], *, close_after: int | None = None, status: int = 200):
-    """Serve `files` on this machine; with `close_after` announce all bytes and hang up after that many. Yields (url,
-    requests).
-    """
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            name = self.path.strip("/")
-            asked.append(name)
-            if name not in files or status != 200:
-                self.send_error(status if status != 200 else 404)
-                return
-            body = files[name]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[:close_after])
-            self.close_connection = True
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_port}/", asked
-        finally:
-            http.shutdown()
-            thread.join(timeout=5)
-
-
-def left_behind(folder: Path) -> list[str]:
-    return sorted(p.name for p in (folder / "cache").rglob("*") if p.is_file())
-
-
 # -- downloads ---------------------------------------------------------------------------------------------------------
 
 
@@ -126,11 +80,6 @@ def test_good_files_are_fetched_once(small, elsewhere):
     )
     assert "\n" not in first.source
     assert "20 images" in first.source
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 BAD = {

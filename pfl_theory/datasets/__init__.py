@@ -5,9 +5,19 @@ Importing this package imports NumPy only; the readers import what else they nee
 
 from __future__ import annotations
 
+from .cifar10 import cifar10, cifar10_available
 from .dataset import Dataset
 from .digits import digits
 from .femnist import femnist, femnist_available
 from .mnist import mnist, mnist_available
 
-__all__ = ["Dataset", "digits", "femnist", "femnist_available", "mnist", "mnist_available"]
+__all__ = [
+    "Dataset",
+    "cifar10",
+    "cifar10_available",
+    "digits",
+    "femnist",
+    "femnist_available",
+    "mnist",
+    "mnist_available",
+]

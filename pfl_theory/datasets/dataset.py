@@ -21,7 +21,7 @@ class Dataset:
     name : str
         Stands in titles and tables, e.g. ``"MNIST"``.
     x : ndarray of uint8, shape (N, p)
-        One image a row, row by row of the image.
+        One image a row, row by row of the image; of an image in colours one plane after the other.
     y : ndarray of int64, shape (N,)
         Classes 0 to ``n_classes - 1``.
     n_classes : int

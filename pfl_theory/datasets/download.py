@@ -1,18 +1,22 @@
 """Files of data sets: where they may lie, fetching what is absent, and trusting none before its checksum fits.
 
 A file is looked for in ``PFL_THEORY_DATA/<folder>``, then in the cache (``PFL_THEORY_CACHE``, else the user's own),
-then fetched.
+then fetched: by itself, or inside the archive in which it is published.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
+import tarfile
+import tempfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataMissingError, InputError, OutputError
+from ..errors import DataMissingError, InputError, OutputError, require
 
 TIMEOUT = 30  # seconds without a byte, not for the whole file
 
@@ -30,6 +34,19 @@ class KnownFile:
     def expected(self) -> str:
         """What the right file is, for messages."""
         return f"expected {self.n_bytes:,} bytes with md5 {self.md5} and sha256 {self.sha256}"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive, published with these checksums, that holds `members` in its folder `inside`."""
+
+    file: KnownFile
+    inside: str
+    members: tuple[KnownFile, ...]
+
+
+class _UnreachableError(Exception):
+    """No mirror has the file; the text says what each answered."""
 
 
 def data_folder(folder: str) -> Path | None:
@@ -66,13 +83,19 @@ def verified_bytes(path: Path, known: KnownFile) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); {known.expected}") from error
+    return _verified(content, str(path), known, "; replace or delete it")
+
+
+def _verified(content: bytes, where: str, known: KnownFile, advice: str = "") -> bytes:
     if hashlib.sha256(content).hexdigest() != known.sha256:
         found = f"{len(content):,} bytes with md5 {hashlib.md5(content, usedforsecurity=False).hexdigest()}"
-        raise InputError(f"{path}: not the published {known.name} ({found}); {known.expected}; replace or delete it")
+        raise InputError(f"{where}: not the published {known.name} ({found}); {known.expected}{advice}")
     return content
 
 
-def obtain(folder: str, known: KnownFile, *, mirrors: Sequence[str], download: bool = True) -> bytes:
+def obtain(
+    folder: str, known: KnownFile, *, mirrors: Sequence[str], download: bool = True, archive: Archive | None = None
+) -> bytes:
     """Verified content of a file of a data set: found here, else fetched from the first mirror that has it.
 
     Parameters
@@ -85,6 +108,8 @@ def obtain(folder: str, known: KnownFile, *, mirrors: Sequence[str], download: b
         Base URLs, tried in this order.
     download : bool
         Whether the network may be used.
+    archive : Archive, optional
+        What is fetched, where the file is published inside an archive: of it, the members that are not here are kept.
 
     Raises
     ------
@@ -99,7 +124,57 @@ def obtain(folder: str, known: KnownFile, *, mirrors: Sequence[str], download: b
         return verified_bytes(path, known)
     if not download:
         raise _missing(folder, known, "downloading is off here")
-    return verified_bytes(fetch(cache_folder(folder), known, mirrors), known)
+    target = cache_folder(folder)
+    try:
+        if archive is None:
+            fetch(target, known, mirrors)
+        else:
+            fetch_members(target, archive, mirrors, [m for m in archive.members if local_path(folder, m.name) is None])
+    except _UnreachableError as error:
+        raise _missing(folder, known, str(error)) from error
+    return verified_bytes(target / known.name, known)
+
+
+def fetch_members(target: Path, archive: Archive, mirrors: Sequence[str], wanted: Sequence[KnownFile]) -> None:
+    """Download `archive` and keep its `wanted` members in the folder `target`; each appears there whole and verified,
+    or not at all. Of the archive itself nothing is left.
+    """
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        # A folder of this process's own: nobody looks into it, and a kill in the middle leaves nothing that is read.
+        with tempfile.TemporaryDirectory(dir=target, prefix=".unpacking-") as own:
+            path = fetch(Path(own), archive.file, mirrors)
+            _unpack(path, archive, wanted, Path(own))
+            for known in wanted:
+                os.replace(Path(own) / known.name, target / known.name)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+
+
+def _unpack(path: Path, archive: Archive, wanted: Sequence[KnownFile], to: Path) -> None:
+    """The wanted members, under their own names: no name in the archive is ever used as a path, and no more is read of
+    a member than the published file has.
+    """
+    left = {f"{archive.inside}/{known.name}": known for known in wanted}
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            for member in tar:
+                known = left.pop(member.name.removeprefix("./"), None)
+                if known is None:
+                    continue
+                where = f"{member.name} in {archive.file.name}"
+                require(
+                    member.isreg() and member.size == known.n_bytes,
+                    f"{where}: {member.size:,} bytes{'' if member.isreg() else ', not a plain file'}; {known.expected}",
+                )
+                stream = tar.extractfile(member)
+                assert stream is not None  # a plain file has content
+                (to / known.name).write_bytes(_verified(stream.read(known.n_bytes), where, known))
+                if not left:
+                    break
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{archive.file.name}: not a readable archive ({error}); {archive.file.expected}") from error
+    require(not left, f"{archive.file.name}: has no {', '.join(left)}; {archive.file.expected}")
 
 
 def fetch(target: Path, known: KnownFile, mirrors: Sequence[str]) -> Path:
@@ -123,10 +198,7 @@ def fetch(target: Path, known: KnownFile, mirrors: Sequence[str]) -> Path:
             # In the order of the class hierarchy: these are also OSError, some of them ValueError.
             failures.append(f"{url}: {_reason(error)}")
         except OSError as error:
-            raise OutputError(
-                f"{target}: cannot be written ({error.strerror or error}); set PFL_THEORY_CACHE to a folder that "
-                "can, or make room"
-            ) from error
+            raise _unwritable(target, error) from error
         except ValueError:
             wrong = True
             failures.append(f"{url}: sent something else")
@@ -135,7 +207,14 @@ def fetch(target: Path, known: KnownFile, mirrors: Sequence[str]) -> Path:
             f"{known.name}: no mirror sent the published file ({'; '.join(failures)}); {known.expected}; nothing "
             "was kept"
         )
-    raise _missing(target.name, known, "; ".join(failures) or "no mirror given")
+    raise _UnreachableError("; ".join(failures) or "no mirror given")
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{target}: cannot be written ({error.strerror or error}); set PFL_THEORY_CACHE to a folder that can, or make "
+        "room"
+    )
 
 
 def _reason(error: Exception) -> str:
