@@ -76,10 +76,10 @@ def problem_of(data):
     import numpy as np
 
     import pfl_theory as pfl
-    from pfl_theory.federations import handwritten_pair, location
+    from pfl_theory.federations import location, paper_pair
 
     if data != "synthetic":
-        train, _ = handwritten_pair(data)
+        train, _ = paper_pair(data)
         return pfl.Problem(pfl.losses.Softmax(10), train)
     base = location(n_users=20, dim=5, size=60, heterogeneity=1.0, seed=1)
     # every user has a rule of its own: the labels disagree between users, so one model does not serve all

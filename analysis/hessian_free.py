@@ -62,14 +62,14 @@ def rows_of(users):
     """Rows and labels of one user, exact in single precision."""
     import numpy as np
 
-    from pfl_theory.federations import handwritten_pair
+    from pfl_theory.federations import paper_pair
     from pfl_theory.seeds import generator
 
     if users == "random":
         rng = generator(0, "hessian-free", "rows")
         x = rng.normal(size=(200, 50))
         return x.astype(np.float32), (x[:, 0] + rng.normal(size=200) > 0).astype(np.int64)
-    one = handwritten_pair(users)[0].select([0])
+    one = paper_pair(users)[0].select([0])
     return (one.x * np.float64(one.scale)).astype(np.float32), one.y % 2
 
 

@@ -38,9 +38,9 @@ def grid(scale):
 
 def cell(*, seed, data, method, replicate, rounds):
     import pfl_theory as pfl
-    from pfl_theory.federations import handwritten_pair
+    from pfl_theory.federations import paper_pair
 
-    train, test = (pfl.Problem(pfl.losses.Softmax(10), fed) for fed in handwritten_pair(data))
+    train, test = (pfl.Problem(pfl.losses.Softmax(10), fed) for fed in paper_pair(data))
     run = pfl.run(
         algorithm_of(method),
         train,

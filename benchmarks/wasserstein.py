@@ -28,7 +28,7 @@ from pfl_theory import Measure
 from pfl_theory.distances.between_users import shared
 from pfl_theory.distances.support import Pair, pair
 from pfl_theory.distances.wasserstein import between
-from pfl_theory.federations import handwritten_pair
+from pfl_theory.federations import paper_pair
 from pfl_theory.kernels.jit import one_blas_thread
 
 from .alternate import alternate, report
@@ -140,7 +140,7 @@ def lazy(at: Given, potentials: Potentials | None = None) -> float:
 
 def main(repeats: int = 3, peers: bool = True) -> dict[str, Any]:
     """Measure user by user, see how far the values lie apart, report each kind."""
-    fed, _ = handwritten_pair("mnist")
+    fed, _ = paper_pair("mnist")
     base = shared(fed, use_labels=False)
     between(base.with_average(3))  # compile
     kept: dict[str, Any] = {}
@@ -260,6 +260,6 @@ def _notes(off: dict[str, list[float | None]]) -> dict[str, dict[str, Any]]:
 
 def memory() -> float:
     """Peak memory in MiB of a process that measures one user of 980 images and nothing else: run in a fresh process."""
-    fed, _ = handwritten_pair("mnist")
+    fed, _ = paper_pair("mnist")
     between(shared(fed, use_labels=False).with_average(0))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -265,17 +265,13 @@ def datasets(as_json: bool = JSON) -> None:
     """Which data sets are here, and what to do about the others. No network is tried."""
     import os
 
-    from . import datasets as data
+    from .datasets import NAMES, local
     from .errors import DataMissingError
 
     rows = []
-    for name, load in (
-        ("digits", data.digits),
-        ("mnist", lambda: data.mnist(download=False)),
-        ("femnist", data.femnist),
-    ):
+    for name in NAMES:
         try:
-            found = load()
+            found = local(name)
             rows.append({"data set": name, "state": "here", "images": len(found.x), "what": found.source})
         except DataMissingError as error:
             rows.append({"data set": name, "state": "absent", "images": None, "what": str(error)})

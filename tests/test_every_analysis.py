@@ -26,8 +26,8 @@ def noise_images(split, *, seed=0, n_classes=10, **more):
 def few_images(monkeypatch):
     """Stand-ins of the shape of the real images: 8 x 8 pixels of noise. They never reach a figure of the project."""
     pair = paper_split_pair(noise_images("train"), noise_images("test"), n_users=10, a_train=8, a_test=4)
-    monkeypatch.setattr("pfl_theory.federations.handwritten_pair", lambda *_, **__: pair)
-    monkeypatch.setattr("pfl_theory.claims.lemma_4_2.handwritten_pair", lambda *_, **__: pair)
+    monkeypatch.setattr("pfl_theory.federations.paper_pair", lambda *_, **__: pair)
+    monkeypatch.setattr("pfl_theory.claims.lemma_4_2.paper_pair", lambda *_, **__: pair)
 
 
 @pytest.fixture

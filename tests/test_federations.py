@@ -19,6 +19,7 @@ from pfl_theory.federations import (
     k_classes,
     like,
     location,
+    paper_pair,
     paper_split,
     paper_split_pair,
     shards,
@@ -111,6 +112,75 @@ def test_paper_split_fits_mnist_as_far_as_stated():
         paper_split(test, a=36)
 
 
+# What Table 1 of the paper has for CIFAR-10, user by user and class by class: half, class -> (train, test) images.
+CIFAR_A = (68, 36)
+
+
+def cifar_counts(a: int, second_half: str) -> np.ndarray:
+    counts = np.zeros((50, 10), dtype=int)
+    for user in range(25):
+        counts[user, [0, 1, 2, 3, 4]] = a
+        counts[25 + user, user % 5] = a // 2 if second_half == "two classes" else 0
+        counts[25 + user, 5 + user % 5] = 2 * a
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("second_half", "images", "classes"),
+    [
+        ("two classes", [(340, 170), (180, 90)], [(1870, 680), (990, 360)]),
+        ("one class", [(340, 136), (180, 72)], [(1700, 680), (900, 360)]),
+    ],
+)
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.data("cifar10"))])
+def test_paper_split_of_cifar10(second_half, images, classes, real):
+    if real:
+        pair = paper_pair("cifar10", second_half=second_half)
+    else:
+        sets = stand_in([5000] * 10), stand_in([1000] * 10, "test")
+        pair = paper_split_pair(*sets, a_train=68, a_test=36, second_half=second_half)
+    for part, (fed, a) in enumerate(zip(pair, CIFAR_A, strict=True)):
+        counts = label_counts(fed, 10)
+        assert np.array_equal(counts, cifar_counts(a, second_half))
+        assert fed.sizes.tolist() == [images[part][0]] * 25 + [images[part][1]] * 25
+        assert counts.sum(0).tolist() == [classes[part][0]] * 5 + [classes[part][1]] * 5
+        assert fed.info["kind"] == ["five classes"] * 25 + [second_half] * 25
+        if not real:
+            check_images(fed, sets[part])
+        else:
+            assert (fed.x.shape[1], fed.x.dtype, fed.scale) == (3072, np.uint8, 1 / 255)
+            assert fed.info["dataset"] == "CIFAR-10"
+    train, test = pair
+    last = "" if second_half == "two classes" else ", one class"
+    name = "CIFAR-10" if real else "stand-in"
+    assert train.name == f"{name}, paper split n=50 a=68{last}"
+    assert test.name == f"{name} test, paper split n=50 a=36{last}"
+
+
+def test_the_variant_only_takes_images_away():
+    """Of its other classes every user has exactly the images that it had."""
+    dataset = stand_in([1000] * 10)
+    two, one = (paper_split(dataset, n_users=10, a=40, second_half=kind) for kind in ("two classes", "one class"))
+    for i in range(10):
+        kept = np.unique(one[i].labels)
+        assert set(kept) <= set(np.unique(two[i].labels))
+        chosen = np.isin(two[i].labels, kept)
+        assert np.array_equal(two[i].points[chosen], one[i].points)
+
+
+def test_paper_split_fits_cifar10_as_far_as_stated():
+    train, test = stand_in([5000] * 10), stand_in([1000] * 10, "test")
+    for dataset, kind, needed, most in (
+        (train, "two classes", "5,005", 180),
+        (test, "two classes", "1,045", 36),
+        (train, "one class", "5,025", 200),
+        (test, "one class", "1,025", 40),
+    ):
+        assert paper_split(dataset, a=most, second_half=kind).n_users == 50
+        with pytest.raises(InputError, match=rf"class 0 runs out: {needed} images needed, .* is {most}$"):
+            paper_split(dataset, a=most + (2 if kind == "two classes" else 1), second_half=kind)
+
+
 @few
 @given(counts=st.lists(st.integers(0, 300), min_size=10, max_size=10), half=st.integers(1, 12))
 def test_paper_split_largest_a_is_the_largest(counts, half):
@@ -142,7 +212,8 @@ def test_paper_split_on_digits_at_the_scale_of_the_tests():
 @pytest.mark.parametrize(
     ("keywords", "message"),
     [
-        ({"n_users": 5}, "n_users = 5: must be even.*use 6"),
+        ({"n_users": 5}, "n_users = 5: must be even.*half two; use 6"),
+        ({"second_half": "none"}, "second_half = 'none': unknown; choose one of 'two classes', 'one class'"),
         ({"a": 7}, "a = 7: must be even.*use 6"),
         ({"a": 0}, "a = 0: must be a whole number >= 2"),
         ({"a": 2.0}, "a = 2.0: must be a whole number"),

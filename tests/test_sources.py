@@ -326,7 +326,7 @@ def test_edits_of_the_library(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pfl_theory", tmp_path / "pfl_theory", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "analysis", tmp_path / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
     cells = {
-        "convergence": ["analysis.convergence:cell"],
+        "convergence": ["analysis.convergence:cell", "pfl_theory.datasets.mnist"],  # a data set is loaded by name
         "distances": ["analysis.user_distances:cell"],
         "statement": ["analysis.verdicts:cell", "pfl_theory.claims.lemma_4_4"],
     }

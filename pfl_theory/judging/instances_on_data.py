@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..datasets import local
 from ..distances.between_users import all_pairs
 from ..federations.concept_shift import concept_shift_from_laws
 from ..federations.federation import Federation
@@ -78,11 +79,7 @@ def small_handwritten() -> Federation:
     """The paper's split with ten users and few images: MNIST where it lies on this machine, else its subset from a
     dependency.
     """
-    from .. import datasets
-
-    source = handwritten_source()
-    data = datasets.mnist(download=False) if source == "mnist" else datasets.digits()
-    return paper_split(data, n_users=10, a=20)
+    return paper_split(local(handwritten_source()), n_users=10, a=20)
 
 
 def handwritten() -> Instance:
