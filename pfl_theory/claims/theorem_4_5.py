@@ -35,6 +35,7 @@ from ..judging.claim import Case, Claim, Sides, transcribed
 from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.instance_one import TAU, S, one_quadratic, refuting
+from ..judging.instances_of_runs import logistic_users, quadratic_users
 from ..judging.on_runs import BOUNDED_BELOW, EXACT_SIDES, EXACT_VARIANT, ON_ANY_PROBLEM, RUN, step_at_most
 from ..judging.random_runs import random_piecewise_run
 from ..judging.run_constants import Reading, lemma_reading, sharp_reading, smoothness
@@ -304,6 +305,18 @@ VARIANT_CASES = tuple(
 )
 
 
+# with the ratios that intervals of the runs prove at least
+ON_ROWS = tuple(
+    Case(f"logistic-{name}", functools.partial(logistic_users, name), "HOLDS", ratio=ratio)
+    for name, ratio in (
+        ("exact", 0.00359818205),
+        ("first-order", 0.00179707040),
+        ("hessian-free", 0.00359499200),
+        ("fedavg", 0.00157251770),
+    )
+)
+
+
 # --- random instances ---
 
 
@@ -468,6 +481,7 @@ CLAIMS = (
             Case("bias", constant_bias, "HOLDS", ratio=0.998032554),
             Case("one-step", one_step, "HOLDS", ratio=1.0),
             *VARIANT_CASES,
+            Case("logistic", logistic_users, "HOLDS", ratio=0.00983183182),
         ),
     ),
     Claim(
@@ -491,6 +505,7 @@ CLAIMS = (
             Case("participation", participation_only, "HOLDS", ratio=0.935167),
             Case("bias", constant_bias, "HOLDS", ratio=0.996070573),
             *VARIANT_CASES,
+            Case("logistic", logistic_users, "HOLDS", ratio=0.00819112720),
         ),
     ),
     Claim(
@@ -514,6 +529,9 @@ CLAIMS = (
             *(Case(f"tau-{tau}", functools.partial(refuting, tau), "HOLDS") for tau in (3, 64, 4096)),
             *VARIANT_CASES,
             Case("algorithm-3", by_the_algorithm_from_afar, "HOLDS"),
+            *ON_ROWS,
+            Case("logistic-w1", functools.partial(logistic_users, gamma="w1"), "HOLDS", ratio=1.95741423e-6),
+            Case("quadratics-on-ball", quadratic_users, "HOLDS", ratio=0.0148915274),
             Case("large-step", lambda: instance_one.instance(tau=8, rounds=10, beta=0.05), "NOT_APPLICABLE"),
         ),
     ),

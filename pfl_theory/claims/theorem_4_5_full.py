@@ -25,6 +25,7 @@ from ..judging.exact_runs import exact_run
 from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.instance_one import one_quadratic, refuting
+from ..judging.instances_of_runs import logistic_users
 from ..judging.on_runs import BOUNDED_BELOW, EXACT_SIDES, EXACT_VARIANT, FULL, ON_ANY_PROBLEM, RUN, step_at_most
 from ..judging.random_runs import random_piecewise_run
 from ..judging.run_constants import Reading, lemma_reading, sharp_reading, smoothness
@@ -185,6 +186,7 @@ CLAIMS = (
         cases=(
             Case("no-noise", lambda: refuting(64, lemma=True, participation=2, w0=1.0), "HOLDS"),
             Case("half-the-users", lambda: refuting(3, lemma=True), "NOT_APPLICABLE"),
+            Case("logistic", lambda: logistic_users(participation=6, lemma=True), "HOLDS", ratio=0.00200261208),
         ),
     ),
     Claim(
@@ -205,6 +207,7 @@ CLAIMS = (
         random_instance=random_full_r1,
         cases=(
             Case("one-quadratic", one_quadratic, "HOLDS", ratio=1.0),
+            Case("logistic", lambda: logistic_users(participation=6), "HOLDS", ratio=0.00846007450),
             Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE"),
         ),
     ),

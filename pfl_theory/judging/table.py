@@ -11,7 +11,7 @@ from ..seeds import generator
 from .claim import Case, Claim, Verdict
 
 COLUMNS = (
-    "claim", "version", "form", "instance", "scope", "scale", "control", "expected", "outcome",
+    "claim", "version", "form", "instance", "scope", "scale", "control", "expected", "outcome", "vacuous",
     "lhs_lower", "lhs_upper", "rhs_lower", "rhs_upper", "ratio", "level", "reason", "command",
 )  # fmt: skip
 

@@ -150,7 +150,7 @@ def _verdict(row: Row) -> list[str]:
         escaped(row["instance"]),
         row["scope"],
         "" if factor == 1.0 else f"times {number(factor)}",
-        row["outcome"] + surprise,
+        row["outcome"] + (", vacuous" if row.get("vacuous") == "True" else "") + surprise,
         ratio_text(row),
         number(row["level"]),
         escaped(shortened(row["reason"])),

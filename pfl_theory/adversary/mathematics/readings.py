@@ -119,7 +119,9 @@ def on_assumptions(
     if missing:
         return False, missing
     if instance.problem.kind != "curves":
-        return False, "users are not piecewise functions of one variable"
+        if instance.runs or instance.ball is not None:
+            return None, "runs of data are not written out here"
+        return False, "no left side: neither runs= nor users whose every run can be written out"
     algorithm, steps = instance.algorithm, steps_of(instance)
     if exact and (algorithm.variant != "exact" if type(algorithm).__name__ == "PerFedAvg" else instance.alpha != 0):
         return False, "not the exact direction"

@@ -61,6 +61,8 @@ def by_own_numbers(instance: Any, limit: Real, pair: Callable[[Any, Any], Pair],
     missing = is_run(instance)
     if missing:
         return refused(missing)
+    if instance.runs and instance.problem.kind != "curves":
+        return unsettled("runs of data are not written out here")
     L_F, steps = readings.smoothness(instance), steps_of(instance)
     if full and steps.m != steps.n:
         return refused("not all users take part")
