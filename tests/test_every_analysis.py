@@ -11,6 +11,7 @@ from data_marks import marks_of
 from pfl_theory import analyses, claims, plotting
 from pfl_theory.claims import theorem_4_5
 from pfl_theory.datasets import Dataset
+from pfl_theory.errors import DataMissingError
 from pfl_theory.federations import paper_split_pair
 
 NAMES = analyses.names()
@@ -112,6 +113,47 @@ def test_a_cell_on_data_without_a_substitute(name):
     rows = module.cell(seed=0, **cell)
     assert len(rows) >= 1
     assert not any("stand-in" in str(row.values()) for row in rows)
+
+
+WITH_CIFAR10 = [name for name in NAMES if "CIFAR-10" in " ".join(analyses.get(name).module.DATA)]
+
+
+def cells_of_cifar10(module):
+    """Of the full grid, short: the first three users of pairs and averages. The floor is only arithmetic on these, and
+    takes minutes.
+    """
+    cells = [cell for cell in module.grid("full") if cell["data"] == "cifar10" and cell.get("part") != "floor"]
+    short = [{**cell, **({"first": 0, "last": 3} if "part" in cell else {"steps": 1})} for cell in shortened(cells)]
+    return [cell for k, cell in enumerate(short) if cell not in short[:k]]
+
+
+@pytest.mark.parametrize("name", WITH_CIFAR10)
+def test_quick_figures_need_no_cifar10(name):
+    module = analyses.get(name).module
+    assert not [cell for cell in module.grid("quick") if cell["data"] == "cifar10"]
+    with pytest.raises(DataMissingError, match=r"\.bin is absent"):
+        module.cell(seed=0, **cells_of_cifar10(module)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.data("cifar10")
+@pytest.mark.parametrize("name", WITH_CIFAR10)
+def test_cells_of_cifar10(name):
+    module = analyses.get(name).module
+    rows = [{**cell, **row} for cell in cells_of_cifar10(module) for row in module.cell(seed=0, **cell)]
+    if name == "user_distances":
+        assert {row["federation"] for row in rows} == {"CIFAR-10, paper split n=50 a=68"}
+        assert [row["status"] for row in rows if row["kind"] == "gamma"] == ["finished"]
+        between = [row for row in rows if row["kind"] in ("pair", "average")]
+        assert len(between) == 2 * (3 + 3)
+        for row in between:
+            assert 5 < row["lower"] <= row["upper"] <= row["lower"] * (1 + 1e-9)
+    else:
+        apart = [row for row in rows if row["knob"] > 0]
+        assert len(apart) == 2
+        for row in apart:
+            assert 1 < row["gamma"] <= row["w1_bound"]
+            assert row["gamma"] <= row["tv_sharp"] <= row["tv_paper"] * (1 + 1e-9)
 
 
 def unlabelled(figure):

@@ -327,7 +327,7 @@ def test_edits_of_the_library(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "analysis", tmp_path / "analysis", ignore=shutil.ignore_patterns("__pycache__"))
     cells = {
         "convergence": ["analysis.convergence:cell", "pfl_theory.datasets.mnist"],  # a data set is loaded by name
-        "distances": ["analysis.user_distances:cell"],
+        "distances": ["analysis.user_distances:cell", "pfl_theory.datasets.digits"],
         "statement": ["analysis.verdicts:cell", "pfl_theory.claims.lemma_4_4"],
     }
     edits = [
@@ -338,7 +338,8 @@ def test_edits_of_the_library(tmp_path: Path) -> None:
         ("claims/lemma_4_2.py", "import numpy as np", "import scipy as np", ""),
         ("federations/dirichlet.py", "import numpy as np", "import scipy as np", "distances"),
         ("federations/location.py", "import numpy as np", "import scipy as np", "convergence"),
-        ("datasets/mnist.py", "import gzip", "import bz2 as gzip", "convergence distances"),
+        ("datasets/mnist.py", "import gzip", "import bz2 as gzip", "convergence"),
+        ("datasets/digits.py", "import hashlib", "import zlib as hashlib", "distances"),
         ("discovery.py", "def noting", "def noted", ""),
         ("plotting.py", "from __future__ import annotations", "from __future__ import annotations\nX = 1", ""),
         ("__init__.py", '"run": "algorithms"', '"run": "algorithms.runner"', "convergence distances"),
