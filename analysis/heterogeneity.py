@@ -27,7 +27,7 @@ def grid(scale):
 
     steps = 12 if scale == "quick" else 48
     source = handwritten_source()
-    colours = [{"family": "images, CIFAR-10", "width": 0.0, "steps": steps // 2, "data": "cifar10"}]
+    colours = [{"family": "images, CIFAR-10", "width": 0.0, "steps": steps // 4, "data": "cifar10"}]
     return [
         *({"family": "moved Gaussians", "width": s, "steps": steps, "data": ""} for s in WIDTHS),
         {"family": "crossover", "width": 0.0, "steps": 4 * steps, "data": ""},
