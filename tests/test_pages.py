@@ -155,10 +155,10 @@ def test_digits_tell_sides_apart():
 # --- the front table ---
 
 
-def test_front_table_says_what_became_of_the_transcribed_statement():
+def test_table_of_all_statements_says_what_became_of_the_transcribed_statement():
     lines = {
         line.split(" | ")[0].removeprefix("| "): line.split(" | ")
-        for line in pages.front_table(ALL, ROWS).splitlines()[2:]
+        for line in pages.every_statement(ALL, ROWS).splitlines()[2:]
     }
     assert list(lines) == pages.ordered(ALL)
     assert lines["lemma-4.2"][1:3] == ["holds: 4 L + alpha rho B", "0.995 reached"]
@@ -168,6 +168,20 @@ def test_front_table_says_what_became_of_the_transcribed_statement():
     assert lines["first-order-floor"][1].startswith("open constant")
     assert lines["first-order-bias"][1:3] == ["no constant to judge", ""]
     assert lines["gamma-chain"][4] == "attained"
+
+
+def test_front_table_is_five_statements_in_words():
+    lines = [line.strip("| ").split(" | ") for line in pages.front_table(ALL, ROWS).splitlines()]
+    assert [line[0].partition("]")[0] for line in lines[2:]] == [
+        "[Lemma 4.2",
+        "[Lemma 4.4",
+        "[Section 4.1",
+        "[Theorem 4.5",
+        "[Corollary 4.6",
+    ]
+    assert lines[5][1:3] == ["**refuted** for r < 1", "O(1) >= 1.4 needed"]
+    assert lines[2][1:3] == ["holds", "0.995 reached"]
+    assert not set("=^") & set("".join(line[0] for line in lines[2:]))  # words, no formulas
 
 
 def test_what_is_said_to_be_reached_is_reached():
@@ -281,4 +295,4 @@ def test_bad_input_is_told_in_a_line(capsys, tmp_path):
 
 def test_a_statement_without_words_is_still_a_row():
     plain = [dataclasses.replace(claim, short="") for claim in ALL]
-    assert "| lemma-4.2 | holds | 0.995 reached |  |" in pages.front_table(plain, [])
+    assert "| lemma-4.2 | holds | 0.995 reached |  |" in pages.every_statement(plain, [])

@@ -1,4 +1,4 @@
-"""The table of all statements: in the README, and on a page with every version and form."""
+"""Tables of statements: five in words for the README, and all of them with their formulas on a page of their own."""
 
 from __future__ import annotations
 
@@ -22,6 +22,25 @@ if TYPE_CHECKING:
 
 START, END = "<!-- front table -->", "<!-- /front table -->"
 
+# what the README says in words, and on which users of one's own each can be judged
+TITLES = {
+    "lemma-4.2": "Lemma 4.2",
+    "lemma-4.4": "Lemma 4.4",
+    "w1-gradient": "Section 4.1",
+    "theorem-4.5": "Theorem 4.5",
+    "corollary-4.6": "Corollary 4.6",
+}
+IN_WORDS = {
+    "lemma-4.2": ("the averaged loss after a personal step is smooth", "yes, between points w that you give"),
+    "lemma-4.4": ("its gradients differ between users no more than gradients and Hessians of f do", "in one dimension"),
+    "w1-gradient": ("gradients of users are close where their data are, in Wasserstein distance", "yes, any table"),
+    "theorem-4.5": (
+        "Per-FedAvg makes the gradient small on average, at this rate",
+        "yes: logistic, softmax, log-cosh, cosine; quadratics on a ball; functions with constants",
+    ),
+    "corollary-4.6": ("so many rounds and local steps reach an accuracy eps", "yes, as the theorem"),
+}
+
 
 def ordered(claims: Sequence[Claim]) -> list[str]:
     """Names of the statements: those with a number in its order, then the others.
@@ -41,12 +60,34 @@ def ordered(claims: Sequence[Claim]) -> list[str]:
 
 
 def front_table(claims: Sequence[Claim], rows: Sequence[Row], *, link: str = "docs/claims/") -> str:
+    """Five statements in words: holds or refuted, how tight, and whether one's own users can be judged.
+
+    Examples
+    --------
+    >>> from pfl_theory.claims import all_claims
+    >>> len(front_table(all_claims(), []).splitlines())
+    7
+    """
+    known = {claim.name for claim in claims}
+    lines = []
+    for name, (words, mine) in IN_WORDS.items():
+        if name not in known:
+            continue
+        forms = [claim for claim in claims if claim.name == name]
+        paper, better = [c for c in forms if c.version == "paper"], [c for c in forms if c.version != "paper"]
+        outcome = transcribed(paper, rows).partition(":")[0]
+        named = f"[{TITLES[name]}]({link}{name}.md): {words}"
+        lines.append([named, outcome, how_tight(paper, rows), best(better, rows), mine])
+    return table(("statement", "as transcribed", "how tight", "sharper or corrected form", "on my users"), lines)
+
+
+def every_statement(claims: Sequence[Claim], rows: Sequence[Row], *, link: str = "docs/claims/") -> str:
     """One row a statement: does it hold as transcribed, how tight is it, what is sharper or correct, is that tight.
 
     Examples
     --------
     >>> from pfl_theory.claims import all_claims
-    >>> print(front_table(all_claims(), []).splitlines()[2])
+    >>> print(every_statement(all_claims(), []).splitlines()[2])
     | lemma-4.2 | holds: 4 L + alpha rho B | 0.995 reached | ... | [page](docs/claims/lemma-4.2.md) |
     """
     head = ("statement", "as transcribed", "how tight", "sharpened or corrected", "tight", "")
@@ -111,7 +152,7 @@ def _reached(ratio: float) -> str:
 
 
 def index_page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
-    """The front table, and every version and form with its outcome on the witness."""
+    """All statements with their formulas, and every version and form with its outcome on the witness."""
     lines = []
     for name in ordered(claims):
         for claim in (c for c in claims if c.name == name):
@@ -129,7 +170,7 @@ def index_page(claims: Sequence[Claim], rows: Sequence[Row]) -> str:
                 ]
             )
     every = table(("statement", "version", "form", "what", "on its witness", "ratio", "rows"), lines)
-    return wrapped(filled("front.md", "index", front=front_table(claims, rows, link=""), every=every)) + "\n"
+    return wrapped(filled("front.md", "index", front=every_statement(claims, rows, link=""), every=every)) + "\n"
 
 
 def all_pages(claims: Sequence[Claim], rows: Sequence[Row]) -> dict[str, str]:
