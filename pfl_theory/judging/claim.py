@@ -160,9 +160,10 @@ class Case:
     ratio: float | None = None  # what lhs / rhs is known to be here: the case then has a control row of its own
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Claim:
-    """A statement lhs <= rhs with its hypotheses, its witness and how tight it is known to be.
+    """A statement lhs <= rhs with its hypotheses, its witness and how tight it is known to be. A claim of one's own
+    needs a name, the statement, both sides and a witness.
 
     Attributes
     ----------
@@ -196,17 +197,17 @@ class Claim:
     """
 
     name: str
-    version: str
-    form: str
-    title: str
+    version: str = "mine"
+    form: str = ""
+    title: str = ""
     statement: str
-    source: str
-    tight: bool
-    known_ratio: float
-    hypotheses: tuple[Hypothesis, ...]
+    source: str = ""
+    tight: bool = False
+    known_ratio: float = 1.0
+    hypotheses: tuple[Hypothesis, ...] = ()
     sides: Callable[[Instance], Sides]
     witness: Callable[[], Instance]
-    random_instance: Callable[[np.random.Generator], Instance] | None
+    random_instance: Callable[[np.random.Generator], Instance] | None = None
     cases: tuple[Case, ...] = field(default=())
     expected: str = "HOLDS"
     open_constant: str = ""
