@@ -77,9 +77,8 @@ STEPS, LOCAL = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001), (1, 2, 5, 10, 20)
 
 
 def grid(scale):
-    families = ["labels", "location"]
+    families = ["labels", "location", "digits"]
     if scale == "quick":
-        families.append("digits")
         budget = {"rounds": 100, "permutations": 5}
     else:
         families += ["mnist", "cifar10", "femnist"]
