@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..federations.federation import Federation
+from ..kernels.jit import chunks, over_users
+from ..memory import remembered
 
 DENSE_LIMIT = 64  # up to this size all eigenvalues are computed
 ENUMERATION_LIMIT = 12  # 2^12 sign patterns times a row product: a millisecond
@@ -63,17 +65,30 @@ def largest_eigenvalue(x: NDArray, weights: NDArray) -> tuple[float, float]:
 
 
 def row_moments(fed: Federation) -> RowMoments:
-    """All moments, user by user."""
-    columns = []
-    for i in range(fed.n_users):
-        x, pi, _ = user_rows(fed, i)
-        r = np.sqrt(np.einsum("ij,ij->i", x, x))
-        top, frobenius = largest_eigenvalue(x, pi)
-        top3, _ = largest_eigenvalue(x, pi * r)
-        columns.append(
-            (top, pi @ r, pi @ r**2, pi @ r**3, pi @ r**4, min(top3, float(pi @ r**3)), r.max(), frobenius, len(x))
-        )
+    """All moments, user by user; kept on the federation, for every metric and ball asks for the same."""
+    return remembered(fed, "row moments", lambda: _row_moments(fed))
+
+
+def _row_moments(fed: Federation) -> RowMoments:
+    columns: list[tuple[float, ...]] = [()] * fed.n_users
+
+    def some(_: int, first: int, last: int) -> None:
+        for i in range(first, last):
+            columns[i] = _moments_of_user(fed, i)
+
+    # on threads with BLAS at one: its own fight with ours, and a factorisation then takes thirty times as long
+    over_users(
+        some, chunks(fed.n_users, float(len(fed.x)) * fed.n_features * min(fed.n_features, int(fed.sizes.max())))
+    )
     return RowMoments(*(np.array(c, dtype=np.float64) for c in zip(*columns, strict=True)))
+
+
+def _moments_of_user(fed: Federation, i: int) -> tuple[float, ...]:
+    x, pi, _ = user_rows(fed, i)
+    r = np.sqrt(np.einsum("ij,ij->i", x, x))
+    top, frobenius = largest_eigenvalue(x, pi)
+    top3, _ = largest_eigenvalue(x, pi * r)
+    return top, pi @ r, pi @ r**2, pi @ r**3, pi @ r**4, min(top3, float(pi @ r**3)), r.max(), frobenius, len(x)
 
 
 def third_directional(m: RowMoments) -> NDArray:
