@@ -28,6 +28,9 @@ _PUBLIC = {
     "run": "algorithms",
     "adapt": "algorithms",
     "Run": "runs",
+    "report": "reports",
+    "recommend": "reports",
+    "judge_all": "claims",
     "Instance": "claims",
     "Verdict": "claims",
     "Piecewise": "losses.piecewise",
@@ -43,6 +46,7 @@ _MODULES = (
     "federations",
     "losses",
     "problems",
+    "reports",
     "runs",
     "sweeps",
 )
