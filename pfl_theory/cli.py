@@ -1,4 +1,4 @@
-"""Command line: ``pfl-theory list | judge | attack | pages | distances | datasets | doctor``.
+"""Command line: ``pfl-theory list | judge | attack | pages | distances | report | datasets | doctor``.
 
 Exit codes: 0 = judged, whatever the outcome; 1 with ``--expect`` when it is another outcome; 2 = bad input (one line,
 no traceback).
@@ -6,9 +6,10 @@ no traceback).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import typer
@@ -73,7 +74,9 @@ def _tightness(claim: Any) -> str:
 @app.command()
 def judge(
     name: str = typer.Argument(help="A claim's name, such as lemma-4.2"),
-    version: str = typer.Option("paper", help="paper (as transcribed), sharp or corrected"),
+    version: str = typer.Option(
+        "", help="paper (as transcribed), sharp or corrected; without version and form all forms are judged"
+    ),
     form: str = typer.Option("", help="A form's name, such as one-dimensional"),
     instance: str = typer.Option("witness", help="A named instance, random:N, or a file written by Instance.save"),
     control: bool = typer.Option(
@@ -83,38 +86,69 @@ def judge(
     seed: int = typer.Option(0, help="Seed of random instances"),
     as_json: bool = JSON,
 ) -> None:
-    """Judge a claim: both sides, the outcome, and why."""
+    """Judge a claim: both sides, the outcome, and why. Without version and form: every form of the statement."""
     from . import claims
 
     if expect:
         one_of("--expect", expect, claims.OUTCOMES)
-    claim = claims.get(name, version, form)
+    wanted = [claims.get(name, version, form)] if version else _of_form(name, form)
+    single = bool(version or form) and len(wanted) == 1
+    given = claims.Instance.load(instance) if instance.endswith((".json", ".npz")) else None
+    if not single and given is None and not instance.startswith("random:"):  # forms that have such an instance
+        named = [claim for claim in wanted if instance in ("witness", *(case.name for case in claim.cases))]
+        wanted = named or wanted
+    if not single and instance.startswith("random:"):
+        wanted = [claim for claim in wanted if claim.random_instance is not None] or wanted
+    verdicts = []
+    for claim in wanted:
+        with _stage(f"{claim.name} ({claim.version}{', ' * bool(claim.form)}{claim.form})"):
+            verdicts.append(_judged(claim, instance, given, control, seed, single))
+    if as_json:
+        rows = [verdict.row() for verdict in verdicts]
+        typer.echo(json.dumps(rows[0] if single else rows, indent=1))
+    else:
+        for verdict in verdicts:
+            _print_verdict(verdict)
+    missed = [verdict.outcome for verdict in verdicts if expect and verdict.outcome != expect]
+    if missed:
+        typer.echo(f"expected {expect}, judged {missed[0]}", err=True)
+        raise typer.Exit(1)
+
+
+def _of_form(name: str, form: str) -> list[Any]:
+    """A statement in all its forms, or in those of one name in every version."""
+    from . import claims
+
+    every = claims.forms(name)
+    found = [claim for claim in every if claim.form == form] if form else every
+    return found or [claims.get(name, "paper", form)]  # which says what there is
+
+
+def _judged(claim: Any, instance: str, given: Any, control: bool, seed: int, single: bool) -> Any:
+    from . import claims
+
     if control:
-        if instance.startswith("random:") or instance.endswith((".json", ".npz")):
+        if instance.startswith("random:") or given is not None:
             raise InputError(f"--control --instance {instance}: no ratio is known there; {_controlled(claim)}")
-        verdict = claim.control(claim.case(instance))
-    elif instance.startswith("random:"):
+        return claim.control(claim.case(instance))
+    if instance.startswith("random:"):
         count = instance.removeprefix("random:")
         if not count.isdigit() or int(count) < 1:
             raise InputError(f"--instance {instance}: after random: comes a number of instances, at least 1")
-        verdict = claims.judge_random(claim, int(count), seed)
-    elif instance.endswith((".json", ".npz")):
-        verdict = claim.judge(claims.Instance.load(instance))
-    else:
-        verdict = claim.judge(claim.case(instance).make())
-    if as_json:
-        typer.echo(json.dumps(verdict.row(), indent=1))
-    else:
-        typer.echo(str(verdict))
-        if verdict.lhs is not None and verdict.rhs is not None:
-            typer.echo(f"  left side  [{verdict.lhs.lower:.12g}, {verdict.lhs.upper:.12g}]   {verdict.scope}")
-            least = "" if verdict.level is None else "at least "
-            typer.echo(
-                f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {least}{verdict.ratio:.9g}"
-            )
-    if expect and verdict.outcome != expect:
-        typer.echo(f"expected {expect}, judged {verdict.outcome}", err=True)
-        raise typer.Exit(1)
+        return claims.judge_random(claim, int(count), seed)
+    if given is not None:  # one form judged alone says in an error what it lacks, among others it is NOT_APPLICABLE
+        return claim.judge(given) if single else claims.judged_on([claim], given)[0]
+    return claim.judge(claim.case(instance).make())
+
+
+def _print_verdict(verdict: Any) -> None:
+    typer.echo(str(verdict))
+    if verdict.lhs is not None and verdict.rhs is not None:
+        typer.echo(f"  left side  [{verdict.lhs.lower:.12g}, {verdict.lhs.upper:.12g}]   {verdict.scope}")
+        least = "" if verdict.level is None else "at least "
+        typer.echo(
+            f"  right side [{verdict.rhs.lower:.12g}, {verdict.rhs.upper:.12g}]   ratio {least}{verdict.ratio:.9g}"
+        )
 
 
 def _controlled(claim: Any) -> str:
@@ -189,9 +223,73 @@ def write_claim_pages(
     typer.echo(f"front table of {readme}: {state}")
 
 
+FILE = typer.Argument(help="A table (.csv, .tsv, .parquet) with a row a datum, or what Federation.save wrote (.npz)")
+USER = typer.Option("", "--user", help="Of a table: the column that names the user")
+LABEL = typer.Option("", "--label", help="Of a table: the column of classes, numbers or text")
+TARGET = typer.Option("", "--target", help="Of a table: the column of real targets, instead of classes")
+LAW = typer.Option("sample", "--law", help="Of a table: whether rows are a sample of the user's law, or exact: the law")
+
+
+def _federation(file: str, user: str, label: str, target: str, law: str) -> Any:
+    """Users from a table or an npz; what was left out of a table is said."""
+    from .federations import Federation
+
+    if file.endswith(".npz"):
+        if user or label or target:
+            raise InputError(f"{file}: an npz names its users and labels itself; leave out --user, --label, --target")
+        return Federation.load(file)
+    if not user:
+        raise InputError(f"{file}: which column names the user? give --user COLUMN")
+    with _stage(f"reading {file}"):
+        fed = Federation.from_csv(file, user=user, label=label or None, target=target or None, law=law)
+    left_out = "; ".join(f"{column} ({why})" for column, why in fed.info["left_out"].items())
+    if left_out:
+        typer.echo(f"left out of the features: {left_out}", err=True)
+    return fed
+
+
+class _Stages:
+    """Says on standard error what is being computed once that has taken two seconds."""
+
+    def __init__(self) -> None:
+        self._timer: Any = None
+
+    def __call__(self, what: str) -> None:
+        import threading
+
+        self.stop()
+        self._timer = threading.Timer(2.0, lambda: typer.echo(f"computing: {what} ...", err=True))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def stop(self) -> None:
+        """Nothing is being computed any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+@contextlib.contextmanager
+def _stage(what: str) -> Iterator[None]:
+    stages = _Stages()
+    stages(what)
+    try:
+        yield
+    finally:
+        stages.stop()
+
+
+def _user_names(fed: Any) -> list[Any]:
+    names = fed.info.get("users")
+    return names if isinstance(names, list) and len(names) == fed.n_users else list(range(fed.n_users))
+
+
 @app.command()
 def distances(
-    federation: str = typer.Argument(help="A file written by Federation.save"),
+    file: str = FILE,
+    user: str = USER,
+    label: str = LABEL,
+    target: str = TARGET,
+    law: str = LAW,
     label_price: float = typer.Option(
         0.0, "--label-price", help="kappa: what a difference in labels adds to the distance; 0 leaves labels out"
     ),
@@ -205,20 +303,23 @@ def distances(
     import math
 
     from .distances import all_pairs, to_average
-    from .federations import Federation
 
     if not (math.isfinite(label_price) and label_price >= 0):
         raise InputError(f"--label-price {label_price}: must be a finite number >= 0")
-    fed, kappa = Federation.load(federation), label_price or None
-    w1, tv = all_pairs(fed, kappa=kappa, gap=gap), all_pairs(fed, tv=True)
+    fed, kappa = _federation(file, user, label, target, law), label_price or None
+    names = _user_names(fed)
+    with _stage(f"W1 of {fed.n_users * (fed.n_users - 1) // 2} pairs of users"):
+        w1 = all_pairs(fed, kappa=kappa, gap=gap)
+    with _stage("total variation of all pairs"):
+        tv = all_pairs(fed, tv=True)
     assert w1.pairs_lower is not None
     assert w1.pairs_upper is not None
     assert tv.pairs_upper is not None
     if pairs:
         rows: list[dict[str, Any]] = [
             {
-                "user": i,
-                "other": j,
+                "user": names[i],
+                "other": names[j],
                 "W1 lower": w1.pairs_lower[i, j],
                 "W1 upper": w1.pairs_upper[i, j],
                 "TV": tv.pairs_upper[i, j],
@@ -228,13 +329,16 @@ def distances(
         ]
         _print(rows, as_json, ("user", "other", "W1 lower", "W1 upper", "TV"))
         return
-    average, tv_average = to_average(fed, kappa=kappa, gap=gap), to_average(fed, tv=True)
+    with _stage(f"W1 of {fed.n_users} users to the average of all"):
+        average = to_average(fed, kappa=kappa, gap=gap)
+    with _stage("total variation to the average"):
+        tv_average = to_average(fed, tv=True)
     assert average.average_lower is not None
     assert average.average_upper is not None
     assert tv_average.average_upper is not None
     rows = [
         {
-            "user": i,
+            "user": names[i],
             "rows": int(fed.sizes[i]),
             "W1 to average, lower": float(average.average_lower[i]),
             "upper": float(average.average_upper[i]),
@@ -258,6 +362,116 @@ def distances(
         from .distances.total_variation import TRIVIAL
 
         typer.echo(f"TV: {TRIVIAL}")
+
+
+LOSSES = ("logistic", "softmax", "log-cosh", "least-squares", "quadratic", "cosine")
+
+
+def _loss(name: str, fed: Any, target: str) -> Any:
+    """The loss that is named, or the usual one: logistic for two classes, softmax for more, log-cosh without classes
+    (bounded gradients: all its constants exist).
+    """
+    from . import losses
+
+    whole = fed.y is not None and not target and bool((fed.y == fed.y.astype(int)).all())
+    classes = int(fed.y.max()) + 1 if whole else 0
+    if not name:
+        name = ("logistic" if classes == 2 else "softmax") if classes >= 2 else "log-cosh"
+    one_of("--loss", name, LOSSES)
+    if name in ("logistic", "softmax") and classes < 2:
+        raise InputError(f"--loss {name}: it needs classes; name their column with --label")
+    made, arguments = {
+        "logistic": ("Logistic", ()),
+        "softmax": ("Softmax", (classes,)),
+        "log-cosh": ("LogCosh", ("location" if fed.y is None else "regression",)),
+        "least-squares": ("LeastSquares", ()),
+        "quadratic": ("Quadratic", ()),
+        "cosine": ("Cosine", ()),
+    }[name]
+    return getattr(losses, made)(*arguments)
+
+
+@app.command()
+def report(
+    file: str = FILE,
+    user: str = USER,
+    label: str = LABEL,
+    target: str = TARGET,
+    law: str = LAW,
+    loss: str = typer.Option("", help=f"{', '.join(LOSSES)}; by default what suits the labels"),
+    alpha: float | None = typer.Option(None, help="Inner step; 0.2/L by default"),
+    beta: float | None = typer.Option(None, help="Meta step; 1/(10 tau L_F) by default"),
+    tau: int = typer.Option(5, help="Local steps a round"),
+    participation: float | None = typer.Option(
+        None, help="Share r of users a round (r n a whole number); about a fifth of them by default"
+    ),
+    batch: int | None = typer.Option(None, help="Size of every batch; all rows by default"),
+    rounds: int | None = typer.Option(None, help="K; by default the bound is told as a function of K"),
+    epsilon: float | None = typer.Option(None, help="Wanted average squared gradient: what reaches it is added"),
+    variant: str = typer.Option("exact", help="exact, first-order, hessian-free or FedAvg"),
+    radius: float | None = typer.Option(None, help="Read the assumptions on the ball of this radius about 0"),
+    distance: str = typer.Option(
+        "affordable", "--distances", help="affordable, all or none: how much of W1 to compute"
+    ),
+    with_run: bool = typer.Option(
+        False, "--run", help="Run it once (K rounds, 1000 by default) and put what it measured beside the bound"
+    ),
+    figure: str = typer.Option("", help="Also draw the terms of the bound into this file (.png, .pdf, .svg)"),
+    as_json: bool = JSON,
+) -> None:
+    """What the theory says for your users: constants, steps, distances, the bound term by term, and what reaches
+    epsilon.
+    """
+    from . import algorithms, problems, reports
+
+    if epsilon is not None and not epsilon > 0:
+        raise InputError(f"--epsilon {epsilon}: must be a number > 0")
+    if rounds is not None and rounds < 1:
+        raise InputError(f"--rounds {rounds}: must be at least 1")
+    if figure and not figure.lower().endswith((".png", ".pdf", ".svg")):
+        raise InputError(f"--figure {figure}: the name must end in .png, .pdf or .svg")
+    one_of("--variant", variant, ("exact", "first-order", "hessian-free", "FedAvg"))
+    stages = _Stages()
+    try:
+        fed = _federation(file, user, label, target, law)
+        if fed.n_users < 2:
+            raise InputError(f"{file}: one user only; gamma and distances are between users: give two or more")
+        problem = problems.Problem(_loss(loss, fed, target), fed)
+        stages("constants of the assumptions")
+        ball = None if radius is None else (radius, None)
+        algorithm, inner = reports.usual_algorithm(
+            problem,
+            alpha=alpha,
+            beta=beta,
+            tau=tau,
+            participation=participation,
+            batch=batch,
+            variant=variant,
+            ball=ball,
+        )
+        run = None
+        if with_run:
+            stages(f"a run of {rounds or 1000} rounds")
+            run = algorithms.run(
+                algorithm, problem, rounds=rounds or 1000, record=("local_gradient", "meta_gradient"), alpha=inner
+            )
+        found = reports.report(
+            problem,
+            algorithm,
+            run=run,
+            epsilon=epsilon,
+            rounds=rounds,
+            alpha=inner,
+            ball=ball,
+            distances=distance,
+            tell=stages,
+        )
+        if figure:
+            stages("the figure")
+            found.figure().savefig(figure)
+    finally:
+        stages.stop()
+    typer.echo(json.dumps(reports.as_data(found), indent=1) if as_json else str(found))
 
 
 @app.command()

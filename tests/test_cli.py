@@ -39,7 +39,7 @@ def test_json(capsys):
 
 def test_an_instance_file_and_random_instances(capsys, tmp_path):
     path = lemma_4_2.witness(0.5).save(tmp_path / "mine.json")
-    code, out, _ = call(capsys, "judge", "lemma-4.2", "--instance", str(path), "--json")
+    code, out, _ = call(capsys, "judge", "lemma-4.2", "--version", "paper", "--instance", str(path), "--json")
     assert code == 0
     assert json.loads(out)["ratio"] == pytest.approx(2 / 3)
     assert "5 of 5 hold" in call(capsys, "judge", "lemma-4.2", "--instance", "random:5")[1]

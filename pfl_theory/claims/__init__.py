@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..judging.claim import OUTCOMES, Case, Claim, Hypothesis, Sides, Verdict
 from ..judging.instance import Instance
 from ..judging.table import COLUMNS, judge_random, judged_rows
+from ..judging.verdicts import Verdicts, judged_on
 from ..problems.best_kappa import BestKappa, best_kappa
 from ..rigour.interval import Interval
 
@@ -71,6 +72,34 @@ def get(name: str, version: str = "paper", form: str = "") -> Claim:
     raise InputError(f"claim {name!r}: no version={version!r}, form={form!r}; there is {have}")
 
 
+def judge_all(instance: Instance, *, name: str | None = None) -> Verdicts:
+    """Which statements apply to an instance, and what they say: one row a statement, version and form.
+
+    Parameters
+    ----------
+    instance : Instance
+        A problem, a step; points where statements about points are wanted, an algorithm and rounds (and `runs`) where
+        statements about runs are.
+    name : str, optional
+        Only this statement, in all its forms.
+
+    Returns
+    -------
+    Verdicts
+        A sequence of verdicts, with ``frame()``; prints as a table. What an instance lacks for a statement
+        (points, an algorithm) makes it NOT_APPLICABLE there, and the reason says so.
+
+    Examples
+    --------
+    >>> import numpy as np, pfl_theory as pfl
+    >>> fed = pfl.Federation.from_arrays([[[1.0], [2.0]], [[-1.0], [0.5]]], [[0, 1], [1, 1]])
+    >>> found = judge_all(Instance(pfl.Problem(pfl.losses.Logistic(), fed), 0.1, np.array([[0.0], [0.3]])))
+    >>> len(found) == len(all_claims()), {v.outcome for v in found} == {"HOLDS", "NOT_APPLICABLE"}
+    (True, True)
+    """
+    return judged_on(all_claims() if name is None else forms(name), instance)
+
+
 __all__ = [
     "COLUMNS",
     "OUTCOMES",
@@ -82,11 +111,14 @@ __all__ = [
     "Interval",
     "Sides",
     "Verdict",
+    "Verdicts",
     "all_claims",
     "best_kappa",
     "forms",
     "get",
+    "judge_all",
     "judge_random",
+    "judged_on",
     "judged_rows",
     "names",
 ]

@@ -366,6 +366,54 @@ class Federation:
             **keywords,
         )
 
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        user: str,
+        label: str | None = None,
+        target: str | None = None,
+        law: str = "sample",
+    ) -> Federation:
+        """A federation from a table in a file (.csv, .tsv; .parquet where pyarrow is installed), one row a datum.
+
+        Parameters
+        ----------
+        path : path-like
+        user : str
+            Column that names the user: numbers or text.
+        label : str, optional
+            Column of classes: numbers or text; they become 0, 1, ... in sorted order (``info["classes"]``).
+        target : str, optional
+            Column of real targets, instead of classes.
+        law : {"sample", "exact"}
+            Whether rows are a sample of the user's law, or the law itself.
+
+        Returns
+        -------
+        Federation
+            Features are the numeric columns that are left; ``info["left_out"]`` says which were not, and why.
+
+        Raises
+        ------
+        InputError
+            No such file or column, one user only, one class only, no numeric column.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = os.path.join(folder, "users.csv")
+        ...     written = open(path, "w").write("who,height,note,sick\\nann,1.5,a,no\\nbob,2.0,b,yes\\nann,1.0,c,no\\n")
+        ...     fed = Federation.from_csv(path, user="who", label="sick")
+        >>> fed.sizes.tolist(), fed.y.tolist(), fed.info["classes"], fed.info["left_out"]
+        ([2, 1], [0, 0, 1], {'0': 'no', '1': 'yes'}, {'note': 'not a number'})
+        """
+        from ._table import from_table
+
+        return from_table(path, user=user, label=label, target=target, law=law)
+
     # -- keeping -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -10,5 +10,19 @@ from .along import visited
 from .bound import Bound, Road, Term
 from .recommend import Choice, Recommendation, recommend
 from .report import Report, report
+from .tables import as_data
+from .usual import usual_algorithm
 
-__all__ = ["Bound", "Choice", "Recommendation", "Report", "Road", "Term", "recommend", "report", "visited"]
+__all__ = [
+    "Bound",
+    "Choice",
+    "Recommendation",
+    "Report",
+    "Road",
+    "Term",
+    "as_data",
+    "recommend",
+    "report",
+    "usual_algorithm",
+    "visited",
+]

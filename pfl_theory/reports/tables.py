@@ -68,6 +68,42 @@ def rows(report: Report) -> list[dict[str, Any]]:
     return [dict(zip(COLUMNS, (s.title, *row), strict=True)) for s in sections(report) for row in s.rows]
 
 
+def as_data(report: Report) -> dict[str, Any]:
+    """Everything as plain data for JSON; a number that is not finite becomes null."""
+    advice = report.advice
+    data = {
+        "name": report.name,
+        "facts": report.facts,
+        "failure": report.failure,
+        "bounds": [
+            {**vars(bound), "terms": [term._asdict() for term in bound.terms], "vacuous": bound.vacuous}
+            for bound in report.bounds
+        ],
+        "sections": [
+            {"title": s.title, "before": s.before, "rows": [row._asdict() for row in s.rows], "after": s.after}
+            for s in sections(report)
+        ],
+        "recommended": None
+        if advice is None
+        else {
+            "reached": advice.reached,
+            "reason": advice.reason,
+            "choices": [choice._asdict() for choice in advice.choices],
+        },
+    }
+    return _plain(data)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def sections(report: Report) -> list[Section]:
     """Everything that a report says, in order."""
     found = [_constants(report), _steps(report)]
@@ -88,7 +124,7 @@ def heading(report: Report) -> list[str]:
     law = {"sample": " (a sample of their laws)", "exact": " (their laws themselves)", None: ""}[f["law"]]
     first = f"{data}{law}; loss {f['loss']}, dimension d = {f['dimension']}."
     tau, beta = f.get("tau"), f.get("beta")
-    steps = f"inner step alpha = {f['alpha']:.4g}" + (f", meta step beta = {beta:.4g}" if beta is not None else "")
+    steps = f"inner step alpha = {f['alpha']:.6g}" + (f", meta step beta = {beta:.6g}" if beta is not None else "")
     if tau is not None:
         steps += f", tau = {tau} local steps, {f['m']} of {f['users']} users a round"
     batches = [
@@ -113,12 +149,16 @@ def _steps(report: Report) -> Section:
     steps, f = report.steps, report.facts
     if steps is None:
         return Section(TITLE, (), (), ("Not known: they follow from L.",))
-    verdict = {True: "this one is within", False: "this one is too large"}
-    made = [Row("alpha", steps.alpha, "at most", f"1/L; {verdict[steps.alpha_within]} ({f['alpha']:.4g})")]
+
+    def against(limit: str, within: bool | None, given: float) -> str:
+        shown = number(given, "at most" if within else "upper")
+        return f"{limit}; this one, {shown}, is {'within' if within else 'too large'}"
+
+    made = [Row("alpha", steps.alpha, "at most", against("1/L", steps.alpha_within, f["alpha"]))]
     if steps.beta is None or steps.smoothness is None:
         return Section(TITLE, (), tuple(made), ("beta: not known, for L_F, the largest curvature of F, is not.",))
     made += [
-        Row("beta", steps.beta, "at most", f"1/(10 tau L_F); {verdict[bool(steps.beta_within)]} ({f['beta']:.4g})"),
+        Row("beta", steps.beta, "at most", against("1/(10 tau L_F)", steps.beta_within, f["beta"])),
         Row("L_F", steps.smoothness, "upper", "largest curvature of F, the loss after one inner step"),
     ]
     return Section(TITLE, (), tuple(made), ())
@@ -161,13 +201,13 @@ def _spread(users: Users, name: str, values: NDArray | None, known: str, words: 
         return []
     if len(values) <= EACH:
         return [
-            Row(name, float(value), known, f"user {user}" + (f": {words}" if k == 0 else ""))
+            Row(name, float(value), known, f"user {user!r}" + (f": {words}" if k == 0 else ""))
             for k, (user, value) in enumerate(zip(users.names, values, strict=True))
         ]
     farthest = users.names[int(np.argmax(values))]
     return [
         Row(f"{name}, median", float(np.median(values)), known, words),
-        Row(f"{name}, largest", float(values.max()), known, f"user {farthest}"),
+        Row(f"{name}, largest", float(values.max()), known, f"user {farthest!r}"),
     ]
 
 
@@ -195,7 +235,8 @@ def _roads(roads: Roads) -> Section:
 
 WHERE = (
     "x = beta L_F; Phi = (F(w_0) - F*)/(beta tau K), F* the lowest value of F; p = (n - m)/(m (n - 1)) for m of n "
-    "users a round, 0 for all; v^2 and b^2 bound variance and squared bias of a local step's direction; gamma_F as above."
+    "users a round, 0 for all of them; v^2 and b^2 bound variance and squared bias of a local step's direction; "
+    "gamma_F as above."
 )
 
 
