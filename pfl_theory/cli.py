@@ -93,11 +93,14 @@ def judge(
         one_of("--expect", expect, claims.OUTCOMES)
     wanted = [claims.get(name, version, form)] if version else _of_form(name, form)
     single = bool(version or form) and len(wanted) == 1
-    given = claims.Instance.load(instance) if instance.endswith((".json", ".npz")) else None
-    if not single and given is None and not instance.startswith("random:"):  # forms that have such an instance
+    in_file, drawn = instance.endswith((".json", ".npz")), instance.startswith("random:")
+    if control and (in_file or drawn):
+        raise InputError(f"--control --instance {instance}: no ratio is known there; {_controlled(wanted[0])}")
+    given = claims.Instance.load(instance) if in_file else None
+    if not single and not in_file and not drawn:  # forms that have such an instance
         named = [claim for claim in wanted if instance in ("witness", *(case.name for case in claim.cases))]
         wanted = named or wanted
-    if not single and instance.startswith("random:"):
+    if not single and drawn:
         wanted = [claim for claim in wanted if claim.random_instance is not None] or wanted
     verdicts = []
     for claim in wanted:
@@ -128,8 +131,6 @@ def _judged(claim: Any, instance: str, given: Any, control: bool, seed: int, sin
     from . import claims
 
     if control:
-        if instance.startswith("random:") or given is not None:
-            raise InputError(f"--control --instance {instance}: no ratio is known there; {_controlled(claim)}")
         return claim.control(claim.case(instance))
     if instance.startswith("random:"):
         count = instance.removeprefix("random:")

@@ -51,14 +51,16 @@ def test_readme_example_prints_what_it_says():
         assert line in printed.getvalue()
 
 
-def test_how_to_page_prints_what_it_says():
+def test_how_to_page_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs/your-own-users.md").read_text(encoding="utf-8")
     block = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block, "your-own-users.md", "exec"), {})
     promised = re.findall(r"^print\(.*\n# (.*)$", block, re.MULTILINE)
-    assert len(promised) == 7
+    assert len(promised) == 11
+    assert (tmp_path / "terms.png").read_bytes()[1:4] == b"PNG"
     assert [line for line in printed.getvalue().splitlines() if not line.startswith("widest")] == promised
 
 

@@ -402,10 +402,10 @@ class Federation:
 
         Examples
         --------
-        >>> import os, tempfile
+        >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = os.path.join(folder, "users.csv")
-        ...     written = open(path, "w").write("who,height,note,sick\\nann,1.5,a,no\\nbob,2.0,b,yes\\nann,1.0,c,no\\n")
+        ...     path = pathlib.Path(folder) / "users.csv"
+        ...     _ = path.write_text("who,height,note,sick\\nann,1.5,a,no\\nbob,2.0,b,yes\\nann,1.0,c,no\\n")
         ...     fed = Federation.from_csv(path, user="who", label="sick")
         >>> fed.sizes.tolist(), fed.y.tolist(), fed.info["classes"], fed.info["left_out"]
         ([2, 1], [0, 0, 1], {'0': 'no', '1': 'yes'}, {'note': 'not a number'})
