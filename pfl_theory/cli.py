@@ -304,12 +304,15 @@ def distances(
     import math
 
     from .distances import all_pairs, to_average
+    from .reports.users import expected_seconds
+    from .sweeps.progress import span
 
     if not (math.isfinite(label_price) and label_price >= 0):
         raise InputError(f"--label-price {label_price}: must be a finite number >= 0")
     fed, kappa = _federation(file, user, label, target, law), label_price or None
     names = _user_names(fed)
-    with _stage(f"W1 of {fed.n_users * (fed.n_users - 1) // 2} pairs of users"):
+    time = span(expected_seconds(fed))  # of W1 to the average too, which follows
+    with _stage(f"W1 of {fed.n_users * (fed.n_users - 1) // 2} pairs of users, then to the average: about {time}"):
         w1 = all_pairs(fed, kappa=kappa, gap=gap)
     with _stage("total variation of all pairs"):
         tv = all_pairs(fed, tv=True)

@@ -167,9 +167,12 @@ def other_runs():
     yield {"run": dataclasses.replace(run, facts=run.facts | {"beta": 0.1})}, "the run has beta = 0.1"
     yield {"run": dataclasses.replace(run, w=np.zeros(2))}, "give a run on this problem"
     yield {"run": run, "w0": np.ones(3)}, "give w0="
+    local = pfl.run(alg, problem, rounds=3, record="local_gradient")
+    yield {"run": local, "w0": np.ones(3)}, "give w0="
+    yield {"run": run, "rounds": 5}, "rounds = 5, but the run has 3"
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(6))
 def test_a_run_of_something_else_is_refused(case):
     keywords, says = list(other_runs())[case]
     with pytest.raises(InputError, match=re.escape(says)):
@@ -273,6 +276,43 @@ def test_distances_and_what_is_left_out():
     dear = pfl.report(large, algorithm(participation=4), rounds=10)
     assert dear.users.w1 is None
     assert "distances='all' measures it" in " ".join(str(dear).split())
+
+
+def test_one_user_and_users_of_one_row():
+    fed = pfl.Federation.from_arrays([np.ones((1, 2)), np.zeros((1, 2))], [[0], [1]], law="sample")
+    for users in (fed, fed.select([1])):
+        found = pfl.report(pfl.Problem(pfl.losses.Logistic(), users), pfl.PerFedAvg(0.1, 0.01, 2), rounds=50)
+        assert found.failure is None
+        assert found.users.floor is None
+        assert "Noise floor: it needs two users" in str(found)
+
+
+def test_functions_with_constants():
+    z, C = np.array([[0.0], [1.0]]), pfl.Constant.exact
+    constants = {name: C([1.0, 1.0], "cosine") for name in ("L", "B", "rho")}
+    constants |= {name: C([0.0, 0.0], "no noise") for name in ("sigma_G", "sigma_H")}
+    constants |= {name: C(math.sin(0.5), "half the chord") for name in ("gamma_G", "gamma_H")}
+    problem = pfl.Problem.from_functions(
+        lambda w: 1 - np.cos(w - z)[:, 0],
+        lambda w: np.sin(w - z),
+        lambda w, v: np.cos(w - z) * v,
+        n_users=2,
+        dim=1,
+        constants=constants,
+        lowest=0.0,
+    )
+    found = pfl.report(problem, pfl.PerFedAvg(0.2, 0.02, 2, 1), rounds=60, w0=[1.5], epsilon=0.1)
+    rows = pfl.Problem(pfl.losses.Cosine(), pfl.Federation.from_arrays(z[:, None]))
+    same = pfl.report(rows, pfl.PerFedAvg(0.2, 0.02, 2, 1), rounds=60, w0=[1.5])
+    assert found.users is None
+    assert found.bounds[0].terms[0].value == pytest.approx(same.bounds[0].terms[0].value)
+    assert found.bounds[0].value <= same.bounds[0].value  # rows tell an upper bound of gamma only
+    assert found.advice.bound.value <= 0.1
+    infinite = {**constants, "B": C([1.0, math.inf], "no bound")}
+    problem = pfl.Problem.from_functions(
+        lambda w: w[:, 0], lambda w: np.ones_like(w), n_users=2, dim=1, constants=infinite, lowest=0.0
+    )
+    assert "B has no value a bound may use" in pfl.report(problem, pfl.FedAvg(0.02), rounds=5).failure
 
 
 def test_users_whose_laws_are_known_have_no_floor():

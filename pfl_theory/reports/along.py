@@ -99,15 +99,18 @@ def checked_run(run: Run, instance: Instance) -> None:
             facts.get(name, value) == value,
             f"report: the run has {name} = {facts.get(name)!r}, the algorithm {value!r}; give the run's own algorithm",
         )
-    first = run.records.get("gradient_norm2")
+    first = next((v for name in FIRST if (v := run.records.get(name)) is not None), None)
     if first is not None and len(run.rounds) and int(run.rounds[0]) == 0:
+        seen = float(np.ravel(first)[0])  # local steps start at w_0 too
         here = meta_gradient_norm2(instance.problem, start_of(instance), instance.alpha)
-        same = math.isclose(float(first[0]), here, rel_tol=1e-3, abs_tol=1e-12)
         require(
-            same,
-            f"report: at its start the run has ||grad F||^2 = {float(first[0]):.6g}, w0 here has {here:.6g}; give w0=, "
-            "the run's first model, and alpha=, the step it was recorded with",
+            math.isclose(seen, here, rel_tol=1e-3, abs_tol=1e-12),
+            f"report: at its start the run has ||grad F||^2 = {seen:.6g}, w0 here has {here:.6g}; give w0=, the run's "
+            "first model, and alpha=, the step it was recorded with",
         )
+
+
+FIRST = ("gradient_norm2", "local_gradient_norm2")
 
 
 def start_of(instance: Instance) -> NDArray:

@@ -197,7 +197,12 @@ def report(
     )
     require(run is None or isinstance(run, Run), f"report: run is {type(run).__name__}; give what pfl.run returned")
     say = tell or (lambda _: None)
-    asked = rounds if rounds is not None else None if run is None else run.facts.get("rounds_asked")
+    ran = None if run is None else run.facts.get("rounds_asked")
+    require(
+        None in (rounds, ran) or rounds == ran,
+        f"report: rounds = {rounds}, but the run has {ran}; leave rounds out, or give a run of as many",
+    )
+    asked = ran if rounds is None else rounds
     base = instance_of(problem, algorithm, alpha=alpha, rounds=asked or USUAL_ROUNDS, w0=w0, ball=ball)
     if run is not None:
         checked_run(run, base)

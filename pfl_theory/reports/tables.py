@@ -17,6 +17,7 @@ from .users import Users
 COLUMNS = ("section", "quantity", "value", "known", "words")
 NOTHING = 1e-280  # what a ball of 0 keeps against underflow
 CLOSE = 1e-9  # relative: what four digits do not round to the safe side
+FAR = 1e12  # rounds that nobody runs
 EACH = 12  # so many users are listed one by one
 
 
@@ -55,6 +56,8 @@ def number(value: float | None, known: str = "") -> str:
         return "infinite"
     if abs(value) < NOTHING:
         return "0"
+    if known == "chosen" and value == int(value):
+        return f"{value:.0f}"
     text = f"{value:.4g}"
     side = {"upper": 1, "at most": -1}.get(known, 0)
     if side and (float(text) - value) * side < -CLOSE * abs(value):
@@ -128,7 +131,7 @@ def heading(report: Report) -> list[str]:
     if tau is not None:
         steps += f", tau = {tau} local steps, {f['m']} of {f['users']} users a round"
     batches = [
-        f"{name} = {'all rows' if f[key] is None else f[key]}"
+        f"{name} = {'exact' if f[key] is None else f[key]}"
         for name, key in (("D", "batch_inner"), ("D'", "batch_outer"), ("D''", "batch_hessian"), ("batch", "batch"))
         if key in f
     ]
@@ -290,9 +293,12 @@ def conclusions(report: Report) -> list[str]:
         rest = sum(term.value for term in best.terms[1:])
         if top is best.terms[0] and rest > 0:
             enough = best.start_times_rounds / rest
-            told.append(f"From K = {enough:.3g} rounds on the other terms, {number(rest, 'upper')} in all, are larger.")
+            if enough < FAR:
+                told.append(
+                    f"From K = {enough:.3g} rounds on the other terms, {number(rest, 'upper')} in all, are larger."
+                )
     looked = report.measured
-    if looked is not None and looked.local is not None:
+    if looked is not None and looked.local is not None and looked.status == "finished":
         ratio = best.value / looked.local if looked.local > 0 else math.inf
         told.append(
             f"The run measured {number(looked.local)}: the bound is {number(ratio)} times that. One run is no "
@@ -337,13 +343,14 @@ def choice_rows(advice: Recommendation) -> list[Row]:
     if advice.algorithm is None or advice.bound is None:
         return []
     best = advice.choices[0]
-    sizes = ", ".join("all rows" if s is None else str(s) for s in best[:3])
+    batches = "batches of the inner, outer and Hessian gradient (exact: all rows)"
+    sizes = ", ".join("exact" if s is None else str(s) for s in best[:3])
     return [
         Row("alpha", advice.alpha, "chosen", "inner step"),
         Row("K", float(best.rounds), "chosen", "rounds"),
         Row("tau", float(best.tau), "chosen", "local steps a round"),
         Row("beta", best.beta, "chosen", "meta step"),
-        Row("D, D', D''", None, "chosen", f"batches of the inner, outer and Hessian gradient: {sizes}"),
+        Row("D, D', D''", None, "chosen", f"{batches}: {sizes}"),
         Row("gradients", best.gradients, "cost", "of single rows, all users and rounds, Hessian products included"),
         Row("bytes a user", best.bytes_a_user, "cost", "models sent and received, 8 bytes a number, all rounds"),
         Row("Theorem 2", advice.bound.value, "upper", "what is proved of the average squared gradient"),

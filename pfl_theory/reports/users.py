@@ -15,10 +15,14 @@ from ..errors import InputError, one_of
 from ..federations.federation import Federation
 from ..judging.on_data import on_points, w1_pairs, w1_to_average
 from ..problems.problem import Problem
+from ..sweeps.progress import span
 from .bound import MOST_MASSES
 
-AFFORDABLE = 2e7  # pairs of rows over all W1 that are asked for: about 5 s on two cores
-SECONDS_A_PAIR = 2.5e-7  # measured on two cores: 0.06 (images, column generation) to 0.5 microseconds
+AFFORDABLE = 5.0  # seconds of W1 that a report takes without being asked
+A_PAIR = 3e-7  # seconds a pair of rows: 60 to 700 nanoseconds were seen on two cores
+AN_ENTRY = 3e-5  # seconds a pair of users, whatever their rows
+WIDE = 400  # features at which distances between rows cost as much as transport (8-bit images are faster)
+LONG = 1500  # rows of the smaller side at which the network simplex takes twice as long a pair
 FLOOR = {"users": 20, "rows": 50, "deals": 39}  # of the noise floor: a second
 HOW_MUCH = ("affordable", "all", "none")
 
@@ -75,15 +79,25 @@ def too_dear(problem: Problem, how_much: str) -> str | None:
     one_of("distances", how_much, HOW_MUCH)
     if how_much == "none":
         return "left out: distances='none'"
-    fed = problem.federation
-    sizes = fed.sizes.astype(float)
-    to_average, pairs = float(sizes.sum() ** 2), float((sizes.sum() ** 2 - (sizes**2).sum()) / 2)
-    work = (to_average + pairs) * (2 if problem.loss.reads_labels else 1)  # with and without the labels
-    if how_much == "all" or work <= AFFORDABLE:
+    seconds = expected_seconds(problem.federation) * (2 if problem.loss.reads_labels else 1)  # with labels, and without
+    if how_much == "all" or seconds <= AFFORDABLE:
         return None
-    seconds = work * SECONDS_A_PAIR
-    time = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-    return f"left out: {work:.1e} pairs of rows, about {time}; distances='all' measures it"
+    return f"left out: it takes about {span(seconds)}; distances='all' measures it"
+
+
+def expected_seconds(fed: Federation) -> float:
+    """Roughly what W1 of all pairs of users and of each to the average takes: from above more often than not.
+
+    Examples
+    --------
+    >>> fed = Federation.from_arrays(np.zeros((4, 100, 2)))
+    >>> 0.01 < expected_seconds(fed) < 0.1
+    True
+    """
+    sizes = fed.sizes.astype(float)
+    slower = float((sizes * (1 + (sizes / LONG) ** 3)).sum())
+    wide = 1.0 if fed.x.dtype == np.uint8 else 1 + fed.n_features / WIDE
+    return 1.5 * A_PAIR * float(sizes.sum()) * slower * wide + AN_ENTRY * fed.n_users**2 / 2
 
 
 def users_of(problem: Problem, how_much: str, tell: Callable[[str], None] | None = None) -> Users | None:
