@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import io
 import math
 import re
@@ -341,6 +342,18 @@ def test_what_is_recommended_is_proved_by_the_report(variant, participation):
         assert best.gradients == best.rounds * best.tau * m * a_step
         assert best.bytes_a_user == pytest.approx(2 * 8 * 3 * best.rounds * m / 6)
         assert len(found.frame()) == len(found.choices)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_what_is_not_proved_is_not_recommended(monkeypatch, share):
+    """Floats choose; where they are too sanguine the report's own bound asks for more rounds, or refuses."""
+    module = importlib.import_module("pfl_theory.reports.recommend")
+    true = module._linear
+    monkeypatch.setattr(module, "_linear", lambda *numbers: share * true(*numbers))
+    for epsilon in (0.5, 0.1, 0.02):
+        for participation in (1.0, 2):
+            found = pfl.recommend(logistic(), epsilon, participation=participation)
+            assert found.bound.value <= epsilon if found.reached else "no choice is proved" in found.reason
 
 
 def test_no_smaller_number_of_rounds_would_do():

@@ -216,7 +216,8 @@ def recommend(
             best, algorithm, bound = proved
             rest = tuple(c for c in choices if c is not choice)
             return Recommendation(epsilon, algorithm, best.rounds, bound, inner, (best, *rest), _why(best, bound))
-    return _none(epsilon, inner, f"no choice is proved: {unmet(at(by(choices[0]), choices[0].rounds))}")
+    failure = unmet(at(by(choices[0]), choices[0].rounds)) or "the terms add up to more than epsilon."
+    return _none(epsilon, inner, f"no choice is proved to reach epsilon = {epsilon:g}: {failure}")
 
 
 def usual_alpha(problem: Problem, ball: tuple[float, ArrayLike | None] | None = None) -> float:
