@@ -231,9 +231,9 @@ START = "what is left of the start, F(w_0) - F*, after K rounds"
 FEWER_ROUNDS = "more rounds K, larger beta tau, a start closer to a minimum"
 NOISE = "noise of the batches, averaged over the users of a round"
 DRIFT_OF_NOISE = "noise of the batches carried on by later local steps"
-APART = "users moving apart within a round, for their functions differ"
+APART = "users moving apart in a round, as their functions differ"
 ABSENT = "users that stay away in a round"
-BIAS = "bias of the direction: what it misses of grad F even on average"
+BIAS = "bias: what the direction misses of grad F on average"
 
 
 def _theorem_2(terms: Terms) -> tuple[Term, ...]:
