@@ -24,6 +24,12 @@ MORE = {
     "Logistic": [{"nonconvex": 0.4}, {"l2": 0.3, "nonconvex": 0.2}],
     "LogCosh": [{"c": 0.6}, {"kind": "regression", "c": 1.7}],
     "Softmax": [{"n_classes": 3, "l2": 0.1}, {"n_classes": 2}],
+    # smooth ones, as differences across a kink of ELU are no derivatives; all others: tests/test_mlp.py
+    "MLP": [
+        {"n_classes": 2, "hidden": (), "objective": "sigmoid-cross-entropy"},
+        {"n_classes": 2, "hidden": (2, 2), "activation": "softplus", "factor": 0.5},
+        {"n_classes": 2, "hidden": (2,), "activation": "tanh", "objective": "squared"},
+    ],
 }
 
 

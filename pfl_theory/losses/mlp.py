@@ -14,6 +14,7 @@ heavy are functions of arrays of few types, compiled once for each precision.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -505,11 +506,7 @@ implements(MLPParameters, value=value, gradient=gradient, hvp=hvp, hessian=hessi
 
 ACTIVATIONS = {"elu": ELU, "softplus": SOFTPLUS, "tanh": TANH}
 OUTPUTS = {"linear": LINEAR, "elu": ELU, "sigmoid": SIGMOID, "softmax": SOFTMAX}
-OBJECTIVES = {
-    "cross-entropy": CROSS_ENTROPY,
-    "squared": SQUARED,
-    "sigmoid-cross-entropy": SIGMOID_CROSS_ENTROPY,
-}
+OBJECTIVES = {"cross-entropy": CROSS_ENTROPY, "squared": SQUARED, "sigmoid-cross-entropy": SIGMOID_CROSS_ENTROPY}
 FITTING = {  # outputs of which an objective makes sense
     "cross-entropy": ("linear", "elu", "softmax"),
     "squared": ("linear", "elu", "sigmoid", "softmax"),
@@ -602,7 +599,7 @@ class MLP(Loss):
 
     def dim(self, fed: Federation) -> int:
         sizes = self.sizes(fed.n_features)
-        return sum(o * (i + 1) for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+        return sum(o * (i + 1) for i, o in itertools.pairwise(sizes))
 
     def parameters(self, fed: Federation, dtype: np.dtype) -> MLPParameters:
         on_logits = (self.objective, self.output) in ON_LOGITS
@@ -637,7 +634,7 @@ class MLP(Loss):
         ([[1.0, 2.0], [3.0, 4.0]], [5.0, 6.0])
         """
         flat = np.asarray(w)
-        beyond = sum(o * (i + 1) for i, o in zip(self.sizes(0)[1:-1], self.sizes(0)[2:], strict=True))
+        beyond = sum(o * (i + 1) for i, o in itertools.pairwise(self.sizes(0)[1:]))
         features, left = divmod(flat.size - beyond, self.sizes(0)[1])
         require(
             flat.ndim == 1 and left == 0 and features >= 2,
@@ -645,7 +642,7 @@ class MLP(Loss):
             f"{self.n_classes} classes so many weights",
         )
         sizes, at, layers = self.sizes(features - 1), 0, []
-        for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+        for i, o in itertools.pairwise(sizes):
             layers.append((flat[at : at + o * i].reshape(o, i), flat[at + o * i : at + o * (i + 1)]))
             at += o * (i + 1)
         return layers
@@ -698,30 +695,31 @@ class MLP(Loss):
 
     # -- constants -----------------------------------------------------------------------------------------------------
 
-    def _kinks(self) -> bool:
-        return self.output == "elu" or (self.activation == "elu" and bool(self.hidden))
+    def _kink(self) -> str:
+        """What ELU breaks; "" where no unit has it."""
+        if self.output != "elu" and (self.activation != "elu" or not self.hidden):
+            return ""
+        if self.elu == 1:
+            return "ELU'' jumps where a unit's input is 0, and Hessians with it: none is Lipschitz [theory 5.14, 7c]"
+        jump = f"from {self.elu:g} to 1"
+        return (
+            f"ELU' jumps {jump} where a unit's input is 0, and gradients with it: none is Lipschitz [theory 5.14, 7c]"
+        )
 
     def _reasons(self, radius: float | None) -> tuple[str, str, str]:
         """Why there is no B, no L and no rho."""
-        kink = ""
-        if self._kinks():
-            kink = (
-                "ELU's second derivative jumps at 0, so Hessians have no Lipschitz constant"
-                if self.elu == 1
-                else f"ELU's derivative jumps at 0 from {self.elu:g} to 1, so gradients have no Lipschitz constant"
-            ) + " [theory 5.14, 7c]"
-        underived = "no bound on a ball is derived for networks" if radius is not None else ""
-        if radius is None and self.hidden:
-            first = "trained layers: the gradient grows with the output layer's weights [theory 5.14, 7a]"
-            second = "trained layers: Hessians grow with the square of the output layer's weights [theory 5.14, 7b]"
-        elif radius is None:
-            first = second = "no hidden layer, nothing derived: use Softmax on rows with a column of ones"
+        if radius is not None:
+            growth = ["no bound on a ball is derived for networks"] * 2
+        elif self.hidden:
+            growth = [
+                "trained layers: the gradient grows with the output layer's weights [theory 5.14, 7a]",
+                "trained layers: Hessians grow with the square of the output layer's weights [theory 5.14, 7b]",
+            ]
         else:
-            first = second = underived
-        jumps = kink and self.elu != 1
-        curvature = kink if jumps and radius is not None else f"{second}; {kink}" if jumps else second
-        third = kink or second
-        return first, curvature, third
+            growth = ["no hidden layer, nothing is derived: use Softmax on rows with a column of ones"] * 2
+        kink = self._kink()
+        broken = f"{growth[1]}; {kink}"
+        return growth[0], broken if kink and self.elu != 1 else growth[1], broken if kink else growth[1]
 
     def constants(
         self,
@@ -732,21 +730,21 @@ class MLP(Loss):
         metric: str | None = None,
         kappa: float | None = None,
     ) -> dict[str, Constant]:
+        """None exists, or none is derived: each says why."""
         checked_metric(metric, kappa, "labelled")
-        n = fed.n_users
         gradient, curvature, third = self._reasons(radius)
         reasons = {
             "B": gradient,
             "L": curvature,
             "rho": third,
-            "sigma_G": gradient,
-            "sigma_H": curvature,
+            "sigma_G": f"not derived for networks; {gradient}",
+            "sigma_H": f"not derived for networks; {curvature}",
             "B_datum": gradient,
             "L_datum": curvature,
             "lip_gradient_z": f"not derived for networks; {gradient}",
             "lip_hessian_z": f"not derived for networks; {third}",
         }
-        return {name: Constant.none(n, reason) for name, reason in reasons.items()}
+        return {name: Constant.none(fed.n_users, reason) for name, reason in reasons.items()}
 
     def heterogeneity(self, fed: Federation) -> dict[str, Constant]:
         gradient, curvature, _ = self._reasons(None)

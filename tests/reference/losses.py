@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
+from .mlp import MLP
+
 
 class Quadratic:
     """(1/2)(w - z)^T A (w - z), A a matrix a user."""
@@ -184,9 +186,8 @@ def twin_of(loss):
     name = type(loss).__name__
     if name == "LogCosh":
         name += loss.kind.capitalize()
-    kinds = {
-        c.__name__: c for c in (Cosine, Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax)
-    }
+    losses = (Cosine, Quadratic, LeastSquares, Logistic, LogCoshLocation, LogCoshRegression, Softmax, MLP)
+    kinds = {c.__name__: c for c in losses}
     return kinds[name](loss) if name in kinds else None
 
 

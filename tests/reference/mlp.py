@@ -14,10 +14,14 @@ def elementwise(kind, a):
     return {
         "elu": lambda u: (u, 1.0, 0.0) if u > 0 else (a * np.expm1(u), a * np.exp(u), a * np.exp(u)),
         "softplus": lambda u: (np.logaddexp(0, u), logistic(u), logistic(u) * logistic(-u)),
-        "tanh": lambda u: (np.tanh(u), 1 / np.cosh(u) ** 2, -2 * np.tanh(u) / np.cosh(u) ** 2),
+        "tanh": lambda u: (np.tanh(u), sech_squared(u), -2 * np.tanh(u) * sech_squared(u)),
         "sigmoid": lambda u: (logistic(u), logistic(u) * logistic(-u), logistic(u) * logistic(-u) * -np.tanh(u / 2)),
         "linear": lambda u: (u, 1.0, 0.0),
     }[kind]
+
+
+def sech_squared(u):
+    return 1 / np.cosh(min(abs(u), 300.0)) ** 2
 
 
 def logistic(u):
