@@ -24,7 +24,7 @@ fed = pfl.Federation.from_arrays(
 losses = {
     "Quadratic": pfl.losses.Quadratic(), "LeastSquares": pfl.losses.LeastSquares(), "Logistic": pfl.losses.Logistic(),
     "LogCosh (location)": pfl.losses.LogCosh(), "LogCosh (regression)": pfl.losses.LogCosh("regression"),
-    "Softmax": pfl.losses.Softmax(2),
+    "Softmax": pfl.losses.Softmax(2), "MLP": pfl.losses.MLP(2, (4, 3)),
 }
 w = {}
 for name, loss in losses.items():
