@@ -7,9 +7,10 @@ MINOR  := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2]
 PINS   := constraints/$(MINOR).txt
 WORKERS ?= 2
 
-.PHONY: figures full pages test test-all lint bench clean help
+.PHONY: install figures full pages test test-all lint bench clean help
 
 help:
+	@echo "make install   the environment alone, with pfl-theory in .venv/bin"
 	@echo "make figures   quick figures, tables, verdicts and index.html in figures/quick (2 minutes from nothing; again in seconds)"
 	@echo "make full      full-scale results into figures/ (what is committed is shown, not computed again)"
 	@echo "make pages     one page a statement into docs/claims, and the table of the README, from figures/verdicts.csv"
@@ -29,6 +30,8 @@ $(BIN)/python:
 $(VENV)/.with-%: pyproject.toml $(wildcard constraints/*.txt) | $(BIN)/python
 	PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]' --constraint constraints/$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 	@touch $@
+
+install: $(VENV)/.with-figures
 
 figures: $(VENV)/.with-figures
 	$(BIN)/python -m analysis all --workers $(WORKERS)
