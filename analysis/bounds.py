@@ -421,5 +421,6 @@ def tables(table):
 def verdicts(table):
     from pfl_theory.claims import COLUMNS
 
-    rows = table[table["kind"] == "verdict"].to_dict("records")
+    shown = (table["kind"] == "verdict") & (table["family"] != "labels")  # no more sampled ones may stand together
+    rows = table[shown].to_dict("records")
     return [{column: row.get(column) for column in COLUMNS} for row in rows]

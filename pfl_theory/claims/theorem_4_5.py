@@ -74,7 +74,7 @@ def _lemma_smoothness(instance: Instance) -> float:
 
 def by_the_algorithm() -> Instance:
     """tau = 3, judged by runs of the algorithm itself on the functions of instance I."""
-    return refuting(3, rounds=300, runs=80)
+    return refuting(3, rounds=300, runs=160)
 
 
 def by_the_algorithm_from_afar() -> Instance:
@@ -305,18 +305,6 @@ VARIANT_CASES = tuple(
 )
 
 
-# with the ratios that intervals of the runs prove at least
-ON_ROWS = tuple(
-    Case(f"logistic-{name}", functools.partial(logistic_users, name), "HOLDS", ratio=ratio)
-    for name, ratio in (
-        ("exact", 0.00359818205),
-        ("first-order", 0.00179707040),
-        ("hessian-free", 0.00359499200),
-        ("fedavg", 0.00157251770),
-    )
-)
-
-
 # --- random instances ---
 
 
@@ -481,7 +469,6 @@ CLAIMS = (
             Case("bias", constant_bias, "HOLDS", ratio=0.998032554),
             Case("one-step", one_step, "HOLDS", ratio=1.0),
             *VARIANT_CASES,
-            Case("logistic", logistic_users, "HOLDS", ratio=0.00983183182),
         ),
     ),
     Claim(
@@ -529,7 +516,9 @@ CLAIMS = (
             *(Case(f"tau-{tau}", functools.partial(refuting, tau), "HOLDS") for tau in (3, 64, 4096)),
             *VARIANT_CASES,
             Case("algorithm-3", by_the_algorithm_from_afar, "HOLDS"),
-            *ON_ROWS,
+            # on rows, with ratios that the intervals of the runs prove at least; tests/test_runs_on_problems.py has the
+            # other variants: so many sampled verdicts may stand together, and no more
+            Case("logistic", logistic_users, "HOLDS", ratio=0.00359818205),
             Case("logistic-w1", functools.partial(logistic_users, gamma="w1"), "HOLDS", ratio=1.95741423e-6),
             Case("quadratics-on-ball", quadratic_users, "HOLDS", ratio=0.0148915274),
             Case("large-step", lambda: instance_one.instance(tau=8, rounds=10, beta=0.05), "NOT_APPLICABLE"),

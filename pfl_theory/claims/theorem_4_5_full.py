@@ -186,7 +186,6 @@ CLAIMS = (
         cases=(
             Case("no-noise", lambda: refuting(64, lemma=True, participation=2, w0=1.0), "HOLDS"),
             Case("half-the-users", lambda: refuting(3, lemma=True), "NOT_APPLICABLE"),
-            Case("logistic", lambda: logistic_users(participation=6, lemma=True), "HOLDS", ratio=0.00200261208),
         ),
     ),
     Claim(
