@@ -16,7 +16,7 @@ CHOICES = {
     "measured": "the running average of ||grad F(w_k)||² over the rounds so far, one run",
 }
 SHARES = (1.0, 0.3, 0.1)
-ROUNDS = {"quick": 300, "full": 20_000}
+ROUNDS = {"quick": 300, "full": 2_000}
 
 
 ROUNDS_TOLD = {
@@ -68,7 +68,7 @@ def cell(*, seed, source, share, step, rounds):
         seed=seed,
         test=held,
         record=("meta_gradient", "meta_value", "accuracy"),
-        every=max(1, rounds // (10 if source == "digits" else 40)),
+        every=max(1, rounds // (10 if source == "digits" else 16)),
     )
     squares = run.records["gradient_norm2"]
     average = np.cumsum(squares) / np.arange(1, len(squares) + 1)

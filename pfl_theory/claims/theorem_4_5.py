@@ -35,7 +35,7 @@ from ..judging.claim import Case, Claim, Sides, transcribed
 from ..judging.hypotheses import SMALL_STEP, bound
 from ..judging.instance import Instance
 from ..judging.instance_one import TAU, S, one_quadratic, refuting
-from ..judging.instances_of_runs import logistic_users, quadratic_users
+from ..judging.instances_of_runs import femnist_writers, logistic_users, quadratic_users
 from ..judging.on_runs import BOUNDED_BELOW, EXACT_SIDES, EXACT_VARIANT, ON_ANY_PROBLEM, RUN, step_at_most
 from ..judging.random_runs import random_piecewise_run
 from ..judging.run_constants import Reading, lemma_reading, sharp_reading, smoothness
@@ -520,6 +520,7 @@ CLAIMS = (
             # other variants: so many sampled verdicts may stand together, and no more
             Case("logistic", logistic_users, "HOLDS", ratio=0.00359818205),
             Case("logistic-w1", functools.partial(logistic_users, gamma="w1"), "HOLDS", ratio=1.95741423e-6),
+            Case("femnist", femnist_writers, "HOLDS", "FEMNIST"),
             Case("quadratics-on-ball", quadratic_users, "HOLDS", ratio=0.0148915274),
             Case("large-step", lambda: instance_one.instance(tau=8, rounds=10, beta=0.05), "NOT_APPLICABLE"),
         ),

@@ -11,6 +11,7 @@ from ..algorithms.per_fedavg import PerFedAvg
 from ..federations.federation import Federation
 from ..losses.logistic import Logistic
 from ..losses.quadratic import Quadratic
+from ..losses.softmax import Softmax
 from ..problems.problem import Problem
 from ..seeds import generator
 from .instance import Instance
@@ -61,3 +62,20 @@ def quadratic_users(*, participation: int = 2, runs: int | None = None, rounds: 
     name = f"three quadratic users on a ball, {participation} a round"
     base = Instance(problem, 0.3, None, name, algorithm, (1.0, None), rounds, np.array([2.0, -1.0]), runs)
     return dataclasses.replace(base, ball=(reach(base).radius, None))
+
+
+def femnist_writers(*, writers: int = 10, rounds: int = 60, runs: int = 100) -> Instance:
+    """Softmax on the digits of real writers, two of ten a round."""
+    from ..datasets import local
+    from ..federations.writers import writers as users_of
+
+    fed = users_of(local("femnist"), n_users=writers, digits_only=True)
+    problem = Problem(Softmax(10), fed)
+    alpha = 0.2 / problem.constants()["L"].max()
+
+    def at(beta: float) -> Instance:
+        algorithm = PerFedAvg(alpha, beta, 5, 2, 10, 10, 10)
+        name = f"softmax on the digits of {writers} writers of FEMNIST, 2 a round"
+        return Instance(problem, alpha, None, name, algorithm, rounds=rounds, w0=np.zeros(problem.dim), runs=runs)
+
+    return at(S / 5 / sharp_reading(at(1.0)).L_F)
