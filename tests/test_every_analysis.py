@@ -95,7 +95,8 @@ def test_cells_figures_tables(name, tmp_path):
         assert len(frame)
     if hasattr(module, "verdicts"):
         assert all(
-            row["outcome"] in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE", "SKIPPED")  # where data are absent
+            row["outcome"]
+            in ("HOLDS", "VIOLATED", "INCONCLUSIVE", "NOT_APPLICABLE", "SKIPPED")  # where data are absent
             for row in module.verdicts(table)
         )
 
