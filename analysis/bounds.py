@@ -242,21 +242,16 @@ def visited(instance, seed):
     import pfl_theory as pfl
     from pfl_theory.problems.heterogeneity import gamma_along_run
 
-    models = []
-
-    def kept(at):
-        models.append(at.w.copy())
-        return 0.0
-
-    pfl.run(
+    run = pfl.run(
         instance.algorithm,
         instance.problem,
         rounds=instance.rounds,
         w0=instance.w0,
         seed=1000 + seed,
-        record=kept,
+        record=pfl.reports.visited,
         every=max(1, instance.rounds // 8),
     )
+    models = run.records["visited"]
     found = gamma_along_run(instance.problem, models, instance.alpha)
     size = {
         name: float("nan") if (v := getattr(found, name)) is None else float(np.sqrt((v**2).mean()))
