@@ -276,8 +276,8 @@ CLAIMS = (
         form="necessary",
         title="FedAvg against Per-FedAvg with another inner step, from below",
         short="another step: off by |a (K-1)/2 - 2 alpha| ||G2||",
-        statement="for every alpha: |a (K-1)/2 - 2 alpha| ||G2|| - ||(theta - FedAvg(theta))/(a K) - grad F(theta)|| is "
-        "at most the same second-order terms",
+        statement="for every alpha: |a (K-1)/2 - 2 alpha| ||G2|| - ||(theta - FedAvg(theta))/(a K) - grad F(theta)|| "
+        "is at most the same second-order terms",
         source=PLACE,
         tight=True,
         known_ratio=necessary_ratio(),

@@ -162,8 +162,10 @@ def squared_radius(points: NDArray) -> Ball:
     >>> float(squared_radius(np.array([[0.0], [2.0], [1.0]])))
     1.0
     """
+    scale = float(np.abs(points - points[0]).max())
+    if scale == 0:
+        return Ball(0.0)
     best: tuple[float, NDArray, NDArray] | None = None
-    scale = float(np.abs(points - points[0]).max()) or 1.0
     unit = (points - points[0]) / scale
     for size in range(1, min(len(points), points.shape[1] + 1) + 1):
         for some in map(list, itertools.combinations(range(len(points)), size)):
