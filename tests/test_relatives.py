@@ -478,6 +478,38 @@ def test_batched_decomposition_uses_each_batch_once():
     assert abs(sum(gradients) - (w - redrawn) / a).max() > 1e-3
 
 
+def test_independent_batches_keep_the_expansion_and_a_repeated_one_does_not():
+    """E of the update of two steps is 2 g - a H g; one batch for both would add a Cov(H_b, g_b)."""
+    x, y = np.array([[2.0, 0.0], [0.5, 1.0], [-1.0, 1.0]]), np.array([-3.0, 1.0, 0.5])
+    w, a = np.array([0.5, -1.0]), 0.2
+    copies = 40_000  # equal users: the mean over users is the mean over draws
+    users = pfl.Federation.from_arrays([x] * copies, [y] * copies)
+    problem = pfl.Problem(pfl.losses.LeastSquares(), users)
+    end = pfl.run(pfl.FedAvg(beta=a, local_steps=2, batch=1), problem, rounds=1, w0=w, seed=3).w
+    gradients, hessians = (x @ w - y)[:, None] * x, np.einsum("ki,kj->kij", x, x)
+    g, H = gradients.mean(0), hessians.mean(0)
+    repeated = np.mean([h @ v for h, v in zip(hessians, gradients, strict=True)], axis=0) - H @ g
+    drawn = np.mean([[u + v - a * h @ u for u in gradients] for h, v in zip(hessians, gradients, strict=True)], (0, 1))
+    assert drawn == pytest.approx(2 * g - a * H @ g, rel=1e-13)
+    off = (w - end) / a - (2 * g - a * H @ g)
+    assert np.linalg.norm(off) < 0.05 * a * np.linalg.norm(repeated)
+    assert np.linalg.norm(repeated) > 3
+
+
+def test_no_increase_needs_what_the_bound_asks_for(rng):
+    """Gains below (m/2) V: a function of the class with these gains on which the loss rises; above: none."""
+    m, away = 2.0, rng.normal(size=(3, 3))
+    far = np.linalg.norm(away, axis=1)
+    for gain, rises in ((np.full(3, 1e-3), True), (np.full(3, 9.0), False)):
+        w = fomo.weights(0.0, -gain, far)
+        spread = w @ far**2 - np.sum((w @ away) ** 2)
+        slope = np.linalg.solve(away, m / 2 * far**2 - gain)  # l = <slope, theta> - (m/2) ||theta||^2 has these gains
+        step = fomo.step(np.zeros(3), away, w)
+        after = slope @ step - m / 2 * step @ step
+        assert (w @ gain < m / 2 * spread) == rises == (after > 0)
+        assert after == pytest.approx(-w @ gain + m / 2 * spread, rel=1e-12)
+
+
 def test_slopes_of_the_bridge():
     """Error of second order with a (K - 1)/4, of first order with twice that."""
     rng = np.random.default_rng(2)
