@@ -209,8 +209,7 @@ def _on_segment(one: Weighed, points: NDArray) -> Ball:
     low, high = float(points.min()), float(points.max())
     grid = low + (high - low) * (np.arange(CELLS + 1) / CELLS)
     grid[-1] = high
-    values = getattr(one.user, "values", None)
-    at = values(Ball(grid)) if values else stacked([one.user.value(Ball(np.array([w]))) for w in grid])
+    at = one.user.values(Ball(grid))
     width = float(np.diff(grid).max()) * (1 + 2.0**-50)
     below = float((Ball(width) * width * one.user.smooth * 0.125).upper)
     return Ball.between(float(at.lower.min()) - below * (1 + 2.0**-50), float(at.upper.min()))

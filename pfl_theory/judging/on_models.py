@@ -33,6 +33,9 @@ class Known(Protocol):
     def value(self, w: Ball) -> Ball:
         """f(w), w of shape (d,)."""
 
+    def values(self, w: Ball) -> Ball:
+        """f at each of several points of one variable, shape (m,)."""
+
     def gradient(self, w: Ball) -> Ball:
         """grad f(w), shape (d,)."""
 
@@ -117,6 +120,11 @@ class OnRows:
         away = w - self._middle
         return (away * (self._a @ away)).sum() * 0.5
 
+    def values(self, w: Ball) -> Ball:
+        """f at points of one variable."""
+        away = w - self._middle[0]
+        return away * away * self._a[0, 0] * 0.5
+
     def gradient(self, w: Ball) -> Ball:
         """A (w - mean)."""
         return self._a @ (w - self._middle)
@@ -143,6 +151,10 @@ class OnFunctions:
         far = float(np.linalg.norm(w.rad)) * (1 + 64 * UNIT)
         steep = float(np.linalg.norm(self._problem.gradient(w.mid)[self._user])) * (1 + 64 * UNIT) + self._error
         return Ball(found, (self._error + far * (steep + float(self.smooth.mid) * far)) * UP)
+
+    def values(self, w: Ball) -> Ball:
+        """f at points of one variable."""
+        return stacked([self.value(w[k : k + 1]) for k in range(len(w))])
 
     def gradient(self, w: Ball) -> Ball:
         """grad f(w)."""

@@ -42,10 +42,12 @@ def _pair(form: str, run: Steps, found: Found, constants: list[Any]) -> Pair:
 def _right(form: str, a: Real, K: int, G: Real, L: Real, rho: Real, B: Real = 0) -> Real:
     n = K - 1
     if form == "growing":
-        x = a * L
-        grown = (1 + x) ** n - 1
-        reach = a * n if L == 0 else grown / L
-        return (grown - n * x) * G + rho / 2 * reach**2 * G**2
+        with mp.workdps(4 * mp.dps):  # of a small x only the square is left
+            x = a * L
+            grown = (1 + x) ** n - 1
+            reach = a * n if L == 0 else grown / L
+            bent = grown - n * x if n > 1 else mp.mpf(0)
+            return bent * G + rho / 2 * reach**2 * G**2
     if form == "bounded":
         return a**2 * (L**2 * B * n * (n - 1) / 2 + rho * B**2 * n**2 / 2)
     if form == "crude":
