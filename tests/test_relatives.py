@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -536,6 +537,28 @@ def test_leading_coefficient_of_the_bridge_for_quadratics():
         exact = ((1 + z) ** K - 1) / (K * z) - (1 + (K - 1) / 4 * z) ** 2
         series = sum(v * 0.3 ** (m + 2) for m, v in enumerate(c))
         assert abs(exact).max() == pytest.approx(series, rel=1e-12)
+
+
+@pytest.mark.parametrize(("K", "sign"), [(2, -1), (3, 1), (6, 1), (12, 1)])
+def test_the_bridges_best_constants_are_reached_together(K, sign):
+    """f'' = +-(L + rho w) below 0, L = rho = B = 1, in fractions: both parts of second order at once."""
+    ratios = []
+    for a in (Fraction(1, 1000), Fraction(1, 10000)):
+
+        def slope(w):
+            return 1 + sign * (w + w * w / 2)
+
+        w, total = Fraction(0), Fraction(0)
+        for _ in range(K):
+            total, w = total + slope(w), w - a * slope(w)
+        inner = a * (K - 1) / 4
+        off = total / K - (1 - inner * sign) * slope(-inner)
+        best = (
+            Fraction((K - 1) * abs(5 * K - 13), 48) + Fraction((K - 1) * (2 * K - 1), 12) - Fraction((K - 1) ** 2, 32)
+        )
+        ratios.append(float(abs(off) / (a * a * best)))
+    assert abs(ratios[1] - 1) < 2e-3 * K
+    assert abs(ratios[1] - 1) < abs(ratios[0] - 1) / 5
 
 
 def test_a_rounded_inner_step_is_an_error_of_first_order():

@@ -5,7 +5,9 @@ of Hess f_i grad f_i:
 
 - sharp: ||u - grad F(theta)|| <= a^2 B (L^2 (K-1)(K-2)/6 + rho B (K-1)(2K-1)/12) + alpha^2 B (L^2 + (1 + alpha L) rho
   B/2) for alpha = a' (tight: no)
-- sharp, any-step: the same plus |a (K-1)/2 - 2 alpha| ||G2|| for every alpha (tight: no)
+- sharp, leading: for alpha = a' at most a^2 B (L^2 (K-1)|5K-13|/48 + rho B ((K-1)(2K-1)/12 - (K-1)^2/32)) and terms
+  of a^3 (tight: as a -> 0)
+- sharp, any-step: the same as the first plus |a (K-1)/2 - 2 alpha| ||G2|| for every alpha (tight: no)
 - sharp, necessary: |a (K-1)/2 - 2 alpha| ||G2|| - ||u - grad F(theta)|| is at most that bound: another inner step is
   off by first order (tight: as a -> 0)
 - sharp, quadratic: ||u - grad F(theta)|| <= p_K(x) max ||g_i||, x = a L, rho = 0, alpha = a'; p_K(x) = sum over m >= 2
@@ -17,6 +19,8 @@ Proofs: docs/theory/relatives.md#10-7.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -31,6 +35,7 @@ from ..judging.on_local_runs import (
     LocalRun,
     all_runs,
     constant,
+    each_run,
     every_constant,
     mean,
     one_user,
@@ -40,11 +45,13 @@ from ..judging.on_local_runs import (
     total,
 )
 from ..judging.on_models import norm
+from ..losses.loss import ball_center
 from ..losses.piecewise import Curve, Piecewise
 from ..problems.problem import Problem
 from ..rigour.balls import Ball
 from ..rigour.interval import Interval
 from ..rigour.rounding import UNIT
+from . import fedavg_decomposition as decomposition
 
 PLACE = "docs/theory/relatives.md#10-7"
 
@@ -88,6 +95,20 @@ def second_order(instance: Instance, alpha: Ball) -> Ball:
     return Ball(a) * a * B * local + alpha * alpha * B * meta
 
 
+def leading(instance: Instance, alpha: Ball) -> Ball:
+    """a^2 B (L^2 (K-1)|5K-13|/48 + rho B ((K-1)(2K-1)/12 - (K-1)^2/32)), and what is left of a^3."""
+    a, K = steps_of(instance)
+    L, rho, B = every_constant(instance)
+    bent = rho * B * float((K - 1) * (8 * (2 * K - 1) - 3 * (K - 1))) / 96.0
+    main = L * L * float((K - 1) * abs(5 * K - 13)) / 48.0 + bent
+    again = sum(math.comb(j - 1, 3) for j in range(1, K + 1))  # -a H sum of R_i: their L^2 parts
+    turned = sum((j - 2) * (j - 1) * (2 * j - 3) for j in range(2, K + 1))  # and their rho parts, times 12
+    strayed = sum((j - 1) ** 2 * (j - 2) for j in range(2, K + 1))  # where theta_j is not theta - a (j - 1) g, times 2
+    third = L * L * float(again) + rho * B * (turned / 12.0 + strayed / 2.0)
+    square = Ball(a) * a * B
+    return square * main + square * a * L * third / float(K) + alpha * alpha * alpha * L * rho * B * B * 0.5
+
+
 def first_order(instance: Instance, runs: list[LocalRun]) -> Ball:
     """|a (K-1)/2 - 2 alpha| ||G2||."""
     a, K = steps_of(instance)
@@ -98,11 +119,11 @@ def first_order(instance: Instance, runs: list[LocalRun]) -> Ball:
 
 def _sides(form: str):  # type: ignore[no-untyped-def]
     def sides(instance: Instance) -> Sides:
-        alpha = inner_step(instance, bridged=form == "")
+        alpha = inner_step(instance, bridged=form in ("", "leading"))
         pairs, sizes = [], []
         for runs in all_runs(instance):
             error = norm(apart(runs, steps_of(instance)[1], alpha))
-            rest = second_order(instance, alpha)
+            rest = leading(instance, alpha) if form == "leading" else second_order(instance, alpha)
             sizes.append(max(float(norm(run.gradients[0]).lower) for run in runs))
             if form == "any-step":
                 rest = rest + first_order(instance, runs)
@@ -162,6 +183,18 @@ def _bridged(instance: Instance) -> str | None:
     return f"alpha must be a (K - 1)/4 = {asked:.9g}: it is {instance.alpha:.9g}."
 
 
+def _straight(instance: Instance) -> str | None:
+    if instance.ball is None:
+        return None
+    (a, K), (radius, center) = steps_of(instance), instance.ball
+    middle = Ball(ball_center(instance.problem.dim, center))
+    for run in each_run(instance):
+        far = float(norm(run.start - run.gradients[0] * (a * (K - 1)) - middle).upper)
+        if not far <= radius * (1 + 2.0**-40):
+            return f"theta - a (K - 1) g lies up to {far:.6g} from the center, outside the ball of {radius:.6g}."
+    return None
+
+
 def _flat(instance: Instance) -> str | None:
     rho = bound(instance, "rho")
     return None if rho == 0 else f"rho must be 0: it is {rho:.6g}."
@@ -212,9 +245,42 @@ def necessary_ratio(a: float = 2.0**-12, K: int = 10) -> float:
     return left / (a * a * (K - 1) * (K - 2) / 6)
 
 
+def bending_ratio(a: float = 2.0**-16, K: int = 5) -> float:
+    """Of `bending`, where f'(w) = G + w + w^2 / 2 left of 0, in fractions."""
+    step, w, total = Fraction(a), Fraction(0), Fraction(0)
+    B, inner = Fraction(decomposition.STEEP), Fraction(a) * (K - 1) / 4
+    G = B - Fraction(1, 2)
+    for _ in range(K):
+        g = G + w + w * w / 2
+        total, w = total + g, w - step * g
+    adapted = -inner * G
+    left = total / K - (1 - inner) * (G + adapted + adapted * adapted / 2)
+    main = Fraction((K - 1) * abs(5 * K - 13), 48) + B * Fraction((K - 1) * (8 * (2 * K - 1) - 3 * (K - 1)), 96)
+    third = Fraction(sum(math.comb(j - 1, 3) for j in range(1, K + 1)))
+    third += B * Fraction(sum((j - 2) * (j - 1) * (2 * j - 3) for j in range(2, K + 1)), 12)
+    third += B * Fraction(sum((j - 1) ** 2 * (j - 2) for j in range(2, K + 1)), 2)
+    return float(abs(left) / (step**2 * B * main + step**3 * B * third / K + inner**3 * B * B / 2))
+
+
+def bending(steps: int = 5) -> Instance:
+    """f'' = 1 + w left of 0, f'(0) about 2^14, small steps: the parts of L^2 and rho add up."""
+    a = 2.0**-16
+    return replace(decomposition.bending(a, steps), alpha=bridge(a, steps))
+
+
 def random_bridge(rng: np.random.Generator) -> Instance:
     """alpha = a (K-1)/4."""
     return random_local(rng, alpha=bridge)
+
+
+def random_leading(rng: np.random.Generator) -> Instance:
+    """alpha = a (K-1)/4, and a ball that holds K - 1 steps along the first gradient."""
+    found = random_bridge(rng)
+    if found.ball is None:
+        return found
+    a, K = steps_of(found)
+    reach = max(float(norm(run.start - run.gradients[0] * (a * (K - 1))).upper) for run in each_run(found))
+    return replace(found, ball=(max(found.ball[0], reach * 1.001), None))
 
 
 def random_other(rng: np.random.Generator) -> Instance:
@@ -253,6 +319,23 @@ CLAIMS = (
         witness=turning,
         random_instance=random_bridge,
         cases=(TWICE, Case("convex", convex, "HOLDS")),
+    ),
+    Claim(
+        name="fedavg-bridge",
+        version="sharp",
+        form="leading",
+        title=f"{TITLE}, with the best constants of second order",
+        short="leading: a^2 B (L^2 (K-1)|5K-13|/48 + rho B ((K-1)(2K-1)/12 - (K-1)^2/32))",
+        statement="for alpha = a (K-1)/4: ||(theta - FedAvg(theta))/(a K) - grad F(theta)|| <= a^2 B (L^2 "
+        "(K-1)|5K-13|/48 + rho B ((K-1)(2K-1)/12 - (K-1)^2/32)) + terms of a^3, which the page names",
+        source=PLACE,
+        tight=True,
+        known_ratio=bending_ratio(),
+        hypotheses=(*COMMON, BRIDGED, Hypothesis("theta - a (K - 1) g in the ball of the constants", _straight)),
+        sides=_sides("leading"),
+        witness=bending,
+        random_instance=random_leading,
+        cases=(TWICE, Case("convex", convex, "HOLDS"), Case("turning", turning, "HOLDS")),
     ),
     Claim(
         name="fedavg-bridge",

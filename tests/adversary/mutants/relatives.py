@@ -78,6 +78,7 @@ MUTANTS = (
     Mutant("any server", "fedavg-is-reptile", "sharp", "", without("FedAvg or Reptile")),
     Mutant("any server step", "fedavg-is-reptile", "sharp", "bits", without("server step 1")),
     Mutant("a (K - 1)/2", "fedavg-bridge", "sharp", "", patches=(("claims.fedavg_bridge.inner_step", _wide(0.5)),)),
+    Mutant("best constants halved", "fedavg-bridge", "sharp", "leading", right_times(0.5)),
     Mutant("any inner step", "fedavg-bridge", "sharp", "quadratic", without("alpha = a (K - 1)/4")),
     Mutant("not quadratic", "fedavg-bridge", "sharp", "quadratic", without("rho = 0")),
     Mutant("first order left out", "fedavg-bridge", "sharp", "any-step", sides(bridge._sides(""))),
