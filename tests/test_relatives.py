@@ -381,6 +381,10 @@ def test_smallest_balls():
     found = squared_radius(equilateral)
     assert float(found) == pytest.approx(1.0, abs=1e-12)
     assert float(found.rad) < 1e-12
+    for points in (np.array([[0.0], [2.0], [1.0]]), np.vstack([square, [1.0, 1.0]])):  # a point at the centre
+        found = squared_radius(points)
+        assert float(found.rad) < 1e-12
+        assert float(found) == pytest.approx(1.0 if points.shape[1] == 1 else 2.0, abs=1e-12)
 
 
 def test_where_the_loss_rises():

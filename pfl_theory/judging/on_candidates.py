@@ -159,29 +159,31 @@ def squared_radius(points: NDArray) -> Ball:
     Examples
     --------
     >>> import numpy as np
-    >>> float(squared_radius(np.array([[0.0], [2.0], [1.0]])))
+    >>> round(float(squared_radius(np.array([[0.0], [2.0], [1.0]]))), 12)
     1.0
     """
     scale = float(np.abs(points - points[0]).max())
     if scale == 0:
         return Ball(0.0)
-    best: tuple[float, NDArray, NDArray] | None = None
     unit = (points - points[0]) / scale
+    least, centre = np.inf, unit[0]
+    most, shares = -1.0, np.ones(len(points))
     for size in range(1, min(len(points), points.shape[1] + 1) + 1):
         for some in map(list, itertools.combinations(range(len(points)), size)):
             v = _even(unit[some])
-            centre = v @ unit[some]
-            most = float(((unit - centre) ** 2).sum(1).max())
-            if best is None or most < best[0]:
-                whole = np.zeros(len(points))
-                whole[some] = np.clip(v, 0, None)
-                best = most, centre, whole
-    assert best is not None
-    _, centre, v = best
+            found = v @ unit[some]
+            far = float(((unit - found) ** 2).sum(1).max())
+            if far < least:
+                least, centre = far, found
+            whole = np.zeros(len(points))
+            whole[some] = np.clip(v, 0, None) / np.clip(v, 0, None).sum()
+            spread = float(whole @ ((unit - whole @ unit) ** 2).sum(1))
+            if spread > most:
+                most, shares = spread, whole
     balls = Ball(points)
     away = balls - (Ball(points[0]) + Ball(centre) * scale)
     upper = float((away * away).sum(1).upper.max())
-    weight = Ball(v) / Ball(v).sum()
+    weight = Ball(shares) / Ball(shares).sum()
     off = balls - weight @ balls
     lower = max(0.0, float((weight * (off * off).sum(1)).sum().lower))
     return Ball.between(min(lower, upper), upper)
