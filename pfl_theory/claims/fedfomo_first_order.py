@@ -68,7 +68,9 @@ def _gap(*, convex: bool) -> Callable[[Instance], Sides]:
             if not convex:
                 rest = rest + curved(one.user.below, one.spread)
             lhs = side(gap)
-            return [(Interval(lhs.lower, lhs.upper), nonnegative(rest))]  # the hull is searched, not rounded
+            if float(one.user.smooth.upper) > 0:  # the hull is searched, not rounded; of a line both ends are looked at
+                lhs = Interval(lhs.lower, lhs.upper)
+            return [(lhs, nonnegative(rest))]
 
         return at_weighed(instance, pairs_of)
 
@@ -78,6 +80,13 @@ def _gap(*, convex: bool) -> Callable[[Instance], Sides]:
 def witness(e: float = E) -> Instance:
     """l = theta^2 / 2, base and one candidate at 1 + e, the other at -1: all weight goes to -1, the best is 0."""
     return quadratic_users(1.0, [[0.0]], [[1.0 + e], [-1.0], [1.0 + e]], "base among the candidates")
+
+
+def line() -> Instance:
+    """A linear loss and two winners: the gap is the mean of their losses above the least."""
+    curve = Curve(np.array([-4.0, 4.0]), np.zeros(2), 0.0, -1.0)
+    points = np.array([[0.0], [1.0], [3.0]])
+    return Instance(Problem.from_curves(Piecewise([curve])), 1.0, points, "linear loss")
 
 
 def bump() -> Instance:
@@ -122,7 +131,7 @@ CLAIMS = (
         sides=_gap(convex=False),
         witness=witness,
         random_instance=lambda rng: _on_known_hull(rng),
-        cases=(Case("bump", bump, "HOLDS"),),
+        cases=(Case("bump", bump, "HOLDS"), Case("line", line, "HOLDS", ratio=1.0)),
     ),
     Claim(
         name="fedfomo-first-order",
