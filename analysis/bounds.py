@@ -294,52 +294,40 @@ def distances(instance, radius, seed, permutations):
 
 
 def roads(instance):
-    """gamma_G, gamma_H and gamma_F for every w by each road, proved."""
+    """gamma_G, gamma_H and gamma_F for every w by each road, proved; infinite where a road is closed."""
     import dataclasses
     import math
 
     from pfl_theory.judging import run_constants
-    from pfl_theory.judging.spread_of_users import road_is_open, spread_of_users
+    from pfl_theory.reports import bound
 
-    found = {}
-    for road in ROADS:
-        at = dataclasses.replace(instance, gamma=road)
-        if road_is_open(at) is not None:
-            found[road] = dict.fromkeys(("gamma_G", "gamma_H", "gamma_F", "gamma_F_paper"), math.inf)
-            continue
-        spread = spread_of_users(at)
-        found[road] = {
-            "gamma_G": spread.gamma_G,
-            "gamma_H": spread.gamma_H,
-            "gamma_F": math.sqrt(run_constants.sharp_reading(at).gamma2),
-            "gamma_F_paper": math.sqrt(run_constants.lemma_reading(at).gamma2),
-        }
+    found = {name: dict.fromkeys(("gamma_G", "gamma_H", "gamma_F", "gamma_F_paper"), math.inf) for name in ROADS}
+    for road in bound.roads(instance).open:
+        if road.name in found:
+            paper = run_constants.lemma_reading(dataclasses.replace(instance, gamma=road.name)).gamma2
+            found[road.name] = {
+                "gamma_G": road.gamma_G,
+                "gamma_H": road.gamma_H,
+                "gamma_F": road.gamma_F,
+                "gamma_F_paper": math.sqrt(paper),
+            }
     return found
 
 
 def terms_of(instance, gamma, *, s=None, tau=TAU):
     """The six terms of Theorem 2 with this gamma_F, at s = beta tau L_F (the instance's own when absent)."""
     from pfl_theory.judging import run_constants
-    from pfl_theory.judging.run_steps import steps_of
+    from pfl_theory.reports import bound
     from pfl_theory.rigour.balls import Ball
-    from pfl_theory.theory.master import CERTIFIED
+    from pfl_theory.theory.master import linear_terms
 
-    reading = run_constants.sharp_reading(instance)
-    beta, own_tau, _, m = steps_of(instance)
-    base = run_constants.assumption_terms(instance, reading)
-    x = float(base.x.upper) if s is None else s / tau
-    tau = own_tau if s is None else tau
-    start = float((base.Phi * Ball(beta) * float(own_tau)).upper) * reading.L_F / (x * tau)
-    c0, c1, c2v, c2g, c3, c4 = CERTIFIED[1.0, "ii"]
-    v2, p, square = float(base.v2.upper), float(base.p.upper), gamma["gamma_F"] ** 2
-    return {
-        "start": c0 * start,
-        "noise": c1 * x / m * v2,
-        "noise_drift": c2v * x**2 * (tau - 1) * v2,
-        "drift": c2g * x**2 * tau * (tau - 1) * square,
-        "participation": c3 * x * tau * p * square,
-        "bias": c4 * float(base.b2.upper),
-    }
+    terms = run_constants.assumption_terms(instance, run_constants.sharp_reading(instance))
+    terms = terms._replace(gamma2=Ball(gamma["gamma_F"]) * Ball(gamma["gamma_F"]))
+    if s is not None:  # as many rounds of another length and step
+        ratio = terms.s / Ball(s)
+        terms = terms._replace(x=Ball(s) / float(tau), tau=tau, Phi=terms.Phi * ratio)
+    found = linear_terms(terms, bound.CONSTANTS)
+    return {name: float(term.upper) for name, term in zip(TERMS, found, strict=True)}
 
 
 def smallest(instance, gamma, trivial):

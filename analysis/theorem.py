@@ -66,7 +66,7 @@ def cell(*, seed, panel, name, tau):
 
     lemma, full = name.endswith("lemmas"), name == "r = 1"
     claim = claims.get("theorem-4.5", "paper", "lemma-constants" if lemma else "sharp-constants")
-    runs = {"rounds": 100 * tau, "runs": 60} if panel == "algorithm" else {"rounds": 100 * tau} if full else {}
+    runs = {"rounds": 100 * tau, "runs": 160} if panel == "algorithm" else {"rounds": 100 * tau} if full else {}
     instance = instance_one.refuting(tau, lemma=lemma, participation=2 if full else 1, w0=1.0 if full else 0.0, **runs)
     verdict, corrected = claim.judge(instance), claims.get("theorem-4.5", "corrected", "theorem-2").judge(instance)
     left, right = (

@@ -186,6 +186,7 @@ CLAIMS = (
         cases=(
             Case("no-noise", lambda: refuting(64, lemma=True, participation=2, w0=1.0), "HOLDS"),
             Case("half-the-users", lambda: refuting(3, lemma=True), "NOT_APPLICABLE"),
+            Case("logistic", lambda: logistic_users(participation=6, lemma=True), "HOLDS", ratio=0.00198459972),
         ),
     ),
     Claim(
@@ -206,7 +207,7 @@ CLAIMS = (
         random_instance=random_full_r1,
         cases=(
             Case("one-quadratic", one_quadratic, "HOLDS", ratio=1.0),
-            Case("logistic", lambda: logistic_users(participation=6), "HOLDS", ratio=0.00846007450),
+            Case("logistic", lambda: logistic_users(participation=6), "HOLDS", ratio=0.00838370507),
             Case("half-the-users", lambda: refuting(3), "NOT_APPLICABLE"),
         ),
     ),

@@ -39,7 +39,7 @@ def judged_rows(claim: Claim, *, seed: int = 0, random: int = 100) -> list[dict[
     for case in claim.cases:
         rows.append(_judged_case(claim, case))
         if case.ratio is not None:
-            rows.append(_row(claim.control(case), case.name, "VIOLATED", command(claim, case.name, control=True)))
+            rows.append(_judged_case(claim, case, control=True))
     if random and claim.random_instance is not None:
         worst = judge_random(claim, random, seed)
         rows.append(_row(worst, "random", _on_random(claim), command(claim, f"random:{random}", seed=seed)))
@@ -70,12 +70,15 @@ def _on_random(claim: Claim) -> str:
     return "INCONCLUSIVE" if claim.open_constant else "HOLDS"
 
 
-def _judged_case(claim: Claim, case: Case) -> dict[str, Any]:
+def _judged_case(claim: Claim, case: Case, *, control: bool = False) -> dict[str, Any]:
+    typed = command(claim, case.name, control=control)
     try:
-        return _row(claim.judge(case.make()), case.name, case.expected, command(claim, case.name))
+        if control:
+            return _row(claim.control(case), case.name, "VIOLATED", typed)
+        return _row(claim.judge(case.make()), case.name, case.expected, typed)
     except DataMissingError as error:
         skipped = Verdict(claim.name, claim.version, claim.form, case.name, "SKIPPED", f"skipped: {error}")
-        return _row(skipped, case.name, "SKIPPED", command(claim, case.name))
+        return _row(skipped, case.name, "SKIPPED", typed)
 
 
 def _row(verdict: Verdict, case: str, expected: str, typed: str) -> dict[str, Any]:

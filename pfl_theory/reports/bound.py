@@ -24,7 +24,7 @@ from ..judging.spread_of_users import road_is_open, spread_of_users
 from ..problems.problem import Problem
 from ..rigour.balls import Ball
 from ..rigour.rounding import UNIT
-from ..theory.master import CERTIFIED, MOST_S, Terms, full_participation, linear
+from ..theory.master import CERTIFIED, MOST_S, Terms, full_participation, linear, linear_terms
 
 USUAL_ROUNDS = 1000  # K where nobody names one: only Phi depends on it
 MOST_MASSES = 2**26  # users times rows: masses of all users on all points, 0.5 GB
@@ -237,11 +237,8 @@ BIAS = "bias: what the direction misses of grad F on average"
 
 
 def _theorem_2(terms: Terms) -> tuple[Term, ...]:
-    """The six terms, each by the same formula with the constants of the others 0."""
-    zero = Ball(0.0)
-    values = [
-        float(linear(terms, tuple(c if k == j else zero for k, c in enumerate(CONSTANTS))).upper) for j in range(6)
-    ]
+    """The six terms."""
+    values = [float(term.upper) for term in linear_terms(terms, CONSTANTS)]
     c0, c1, c2v, c2g, c3, c4 = (f"{c:.2f}" for c in CERTIFIED[1.0, "ii"])
     told = (
         (f"{c0} Phi", START, FEWER_ROUNDS),

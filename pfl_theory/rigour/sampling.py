@@ -17,7 +17,7 @@ from ..errors import require
 from .interval import Interval
 
 ERROR = 1e-3  # of all sampled verdicts together
-TOGETHER = 16  # sampled verdicts that are judged together, at most
+TOGETHER = 32  # sampled verdicts that are judged together, at most
 LEVEL = 1 - ERROR / TOGETHER  # of one
 
 

@@ -230,9 +230,9 @@ def bound_r1(terms: Terms, n: int) -> Ball:
     return (M * M).nonnegative()
 
 
-def linear(terms: Terms, constants: tuple) -> Ball:  # type: ignore[type-arg]
-    """c0 Phi + c1 (beta L/m) v^2 + c2v (beta L)^2 (tau - 1) v^2 + c2g (beta L)^2 tau (tau - 1) gamma^2 + c3 beta tau L
-    p gamma^2 + c4 b^2.
+def linear_terms(terms: Terms, constants: tuple) -> tuple[Ball, ...]:  # type: ignore[type-arg]
+    """c0 Phi, c1 (beta L/m) v^2, c2v (beta L)^2 (tau - 1) v^2, c2g (beta L)^2 tau (tau - 1) gamma^2, c3 beta tau L p
+    gamma^2 and c4 b^2.
 
     Phi enters as max(Phi, 0): for Phi < 0 the linear form proves nothing better.
     """
@@ -243,9 +243,20 @@ def linear(terms: Terms, constants: tuple) -> Ball:  # type: ignore[type-arg]
         if float(terms.Phi.lower) < 0
         else terms.Phi
     )
-    noise = c1 * x / terms.m * terms.v2 + c2v * (x * x) * (tau - 1) * terms.v2
-    users = c2g * (x * x) * (tau * (tau - 1)) * terms.gamma2 + c3 * x * tau * terms.p * terms.gamma2
-    return c0 * phi + noise + users + c4 * terms.b2
+    return (
+        c0 * phi,
+        c1 * x / terms.m * terms.v2,
+        c2v * (x * x) * (tau - 1) * terms.v2,
+        c2g * (x * x) * (tau * (tau - 1)) * terms.gamma2,
+        c3 * x * tau * terms.p * terms.gamma2,
+        c4 * terms.b2,
+    )
+
+
+def linear(terms: Terms, constants: tuple) -> Ball:  # type: ignore[type-arg]
+    """The sum of :func:`linear_terms`."""
+    start, noise, noise_drift, drift, participation, bias = linear_terms(terms, constants)
+    return start + (noise + noise_drift) + (drift + participation) + bias
 
 
 def full_participation(terms: Terms) -> Ball:
