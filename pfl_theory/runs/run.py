@@ -40,7 +40,7 @@ class Run:
 
     def frame(self) -> Any:
         """One row a record; quantities per user become their mean over users (all users count equally), per-step ones
-        their mean over steps.
+        their mean over steps. Matrices of users by users are left out: they are in `records`.
 
         Returns
         -------
@@ -50,7 +50,8 @@ class Run:
 
         columns: dict[str, Any] = {"round": self.rounds}
         for name, values in self.records.items():
-            columns[name] = values if values.ndim == 1 else values.mean(1)
+            if values.ndim <= 2:
+                columns[name] = values if values.ndim == 1 else values.mean(1)
         return pd.DataFrame(columns)
 
     def user_frame(self) -> Any:
