@@ -1,0 +1,83 @@
+"""Network route: batches of a network with hidden layers, the first layer through products of rows with each other.
+
+Rows that are mostly zeros run over what is not (``network_sparse.py``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.philox import stream_key
+from ...losses.mlp import MLPParameters
+from ...losses.padded_layers import PADDED, UNITS, WEIGHTS, layers_of
+from ...memory import remembered
+from ...problems.rows import RowOracle
+from .averaging import by_chunks
+from .network_sparse import sparse_rows, sparse_steps
+from .plan import EXACT, HESSIAN_FREE, PLAIN, LocalPlan, check_batches
+
+PRIORITY = 20
+DENSE = 0.5  # share of numbers that are not 0 from which on rows are multiplied whole
+
+
+def fits(oracle: object, plan: LocalPlan) -> bool:
+    """A network with a hidden layer, work counted in steps, and every expectation that a step takes by a batch."""
+    if not (isinstance(oracle, RowOracle) and isinstance(oracle.parameters, MLPParameters)):
+        return False
+    sizes = [plan.batch_outer]
+    if plan.variant != PLAIN:
+        sizes.append(plan.batch_inner)
+    if plan.variant in (EXACT, HESSIAN_FREE):
+        sizes.append(plan.batch_hessian)
+    return plan.epochs == 0 and min(sizes) > 0 and len(oracle.parameters.sizes) > 2 and sparse(oracle)
+
+
+def sparse(oracle: RowOracle) -> bool:
+    """Whether most numbers of the data are 0."""
+    return remembered(oracle, "sparse", lambda: np.count_nonzero(oracle.x) < DENSE * oracle.x.size)
+
+
+def places_of(layers: NDArray) -> NDArray:
+    """Where each number of w stands in a point of the kernels.
+
+    Examples
+    --------
+    >>> places_of(layers_of(np.array([2, 1, 1]))).tolist()
+    [0, 8, 16, 24, 32]
+    """
+    found, last = [], layers.shape[1] - 2
+    above = (layers[UNITS, 0] + 1) * layers[PADDED, 1]
+    for k in range(1, last + 1):
+        start = above + layers[WEIGHTS, k] if k > 1 else 0
+        inputs, units = layers[UNITS, k - 1], layers[UNITS, k]
+        grid = start + np.arange(inputs + 1) * layers[PADDED, k] + np.arange(units)[:, None]
+        found += [grid[:, :inputs].ravel(), grid[:, inputs]]
+    return np.concatenate(found)
+
+
+def steps(
+    oracle: RowOracle,
+    users: NDArray,
+    start: NDArray,
+    plan: LocalPlan,
+    *,
+    seed: int,
+    round_: int,
+    trace: bool,
+    keep: bool,
+) -> tuple[NDArray, NDArray]:
+    """Local steps of `users`: see :func:`~pfl_theory.algorithms.local_steps.local_steps`."""
+    check_batches(oracle, plan)
+    layers = remembered(oracle, "layers", lambda: layers_of(oracle.parameters.sizes))
+    places = remembered(oracle, "places of weights", lambda: places_of(layers))
+    width = int((layers[UNITS, 0] + 1) * layers[PADDED, 1] + layers[WEIGHTS, -1])
+    points = np.zeros((len(start), width), oracle.dtype)
+    points[:, places] = start
+    rows = remembered(oracle, "sparse rows", lambda: sparse_rows(oracle))
+    data = (oracle.parameters, layers, rows, oracle.y, oracle.cumulative, oracle.fed.offsets)
+    call = (*data, users, points, plan, stream_key(seed, "batches"), round_)
+    path, final = by_chunks(
+        oracle, users, plan, trace, keep, lambda *piece: sparse_steps(*call, *piece), 7.0 * plan.local_steps, width
+    )
+    return path[:, places], final[:, places]

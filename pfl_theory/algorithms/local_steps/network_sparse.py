@@ -1,0 +1,155 @@
+"""Steps of a network on rows that are mostly zeros: the first layer runs over what is not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.jit import chunks, helper, kernel, over_users
+from ...kernels.philox import draw
+from ...kernels.tiles import WIDTH, add_to_rows, sum_of_rows
+from ...losses.padded_layers import PADDED, STRIDE, UNITS, place
+from ...problems.rows import RowOracle
+from .difference import square
+from .network_step import batches_of, network_step, workspace
+from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
+
+
+class SparseRows(NamedTuple):
+    """Rows of the data without their zeros, each with a 1 after the features: values, features, where rows begin."""
+
+    values: NDArray
+    places: NDArray
+    starts: NDArray
+
+
+@kernel
+def count_row(x, first, last, out):  # type: ignore[no-untyped-def]
+    """out[r + 1] = numbers of row r that are not 0, and one more."""
+    for r in range(first, last):
+        found = 1
+        for j in range(x.shape[1]):
+            if x[r, j] != 0:
+                found += 1
+        out[r + 1] = found
+
+
+@kernel
+def fill_rows(x, scale, starts, first, last, values, places):  # type: ignore[no-untyped-def]
+    """Values and features of rows first .. last - 1."""
+    for r in range(first, last):
+        at = starts[r]
+        for j in range(x.shape[1]):
+            if x[r, j] != 0:
+                values[at], places[at] = scale * x[r, j], j
+                at += 1
+        values[at], places[at] = 1.0, x.shape[1]
+
+
+def sparse_rows(oracle: RowOracle) -> SparseRows:
+    """The oracle's rows without zeros, in its precision."""
+    n, features = oracle.x.shape
+    starts, pieces = np.zeros(n + 1, dtype=np.int64), chunks(n, float(oracle.x.size))
+    over_users(lambda _, first, last: count_row(oracle.x, first, last, starts), pieces)
+    np.cumsum(starts, out=starts)
+    values, places = np.empty(starts[-1], oracle.dtype), np.empty(starts[-1], np.int32)
+    over_users(lambda _, first, last: fill_rows(oracle.x, oracle.scale, starts, first, last, values, places), pieces)
+    return SparseRows(values, places, starts)
+
+
+@helper
+def rows_times(data, drawn, table, row, vectors, out, at, stride):  # type: ignore[no-untyped-def]
+    """out = (the drawn rows) times the table, whose rows stand every `row` numbers."""
+    for k in range(len(drawn)):
+        first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
+        sum_of_rows(data.values, data.places, first, last, table, 0, out, at + k * stride, vectors, row)
+
+
+@helper
+def add_rows(data, drawn, move, at, width, table):  # type: ignore[no-untyped-def]
+    """The table gains (the drawn rows)^T times rows of `move` from `at`."""
+    for k in range(len(drawn)):
+        first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
+        add_to_rows(
+            data.values, data.places, first, last, move, (at + k) * width, table, 0, width // WIDTH, width
+        )
+
+
+@helper
+def spread(data, drawn, lanes, table, clear):  # type: ignore[no-untyped-def]
+    """The drawn rows as columns of the table; back to 0 where `clear`."""
+    for k in range(len(drawn)):
+        for j in range(data.starts[drawn[k]], data.starts[drawn[k] + 1]):
+            table[data.places[j] * lanes + k] = 0.0 if clear else data.values[j]
+
+
+@helper
+def label(loss, y, drawn, coef, first, sign, labels, shares):  # type: ignore[no-untyped-def]
+    """Labels and shares of the drawn rows."""
+    for k in range(len(drawn)):
+        labels[first + k], shares[first + k] = y[drawn[k]], sign * loss.factor * coef[k]
+
+
+@kernel
+def sparse_steps(  # type: ignore[no-untyped-def]
+    loss, layers, data, y, cumulative, offsets, users, start, plan, key, round_, first, last, total, final
+):
+    """As ``row_steps``; points are the first layer's weights, transposed, then those above (``padded_layers``)."""
+    tau, trace = plan.local_steps, total.shape[0] > 1
+    replace = plan.sampling == WITH_REPLACEMENT
+    b, space = batches_of(plan), workspace(layers, plan, start)
+    rows, width, stride = space.rows, layers[PADDED, 1], layers[STRIDE, 1]
+    vectors, lanes = width // WIDTH, (b.outer + WIDTH - 1) // WIDTH * WIDTH
+    by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    wide = (layers[UNITS, 0] + 1) * width
+    weights, columns = np.empty(wide, start.dtype), np.zeros((layers[UNITS, 0] + 1) * lanes, start.dtype)
+    largest = 0
+    for s in range(first, last):
+        largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
+    order = np.arange(0 if replace else largest)
+    drawn, coef = np.empty(b.inner + b.outer + b.hessian, np.int64), np.empty(b.inner + b.outer + b.hessian, start.dtype)
+    d0, d1, d2 = drawn[: b.inner], drawn[b.inner : b.inner + b.outer], drawn[b.inner + b.outer :]
+    c0, c1, c2 = coef[: b.inner], coef[b.inner : b.inner + b.outer], coef[b.inner + b.outer :]
+    at = place(layers, rows, 1, 0)
+    for s in range(first, last):
+        i = users[s]
+        lo, hi = offsets[i], offsets[i + 1]
+        origin = start[i if start.shape[0] > 1 else 0]
+        weights[:] = origin[:wide]
+        space.above[:] = origin[wide:]
+        for t in range(tau):
+            if trace:
+                total[t, :wide] += weights
+                total[t, wide:] += space.above
+            draw(key, round_, i, 3 * t + OUTER, lo, hi, cumulative, b.outer, replace, order, d1, c1)
+            label(loss, y, d1, c1, b.outer_at, 1.0, space.labels, space.shares)
+            if b.inner:
+                draw(key, round_, i, 3 * t + INNER, lo, hi, cumulative, b.inner, replace, order, d0, c0)
+                label(loss, y, d0, c0, 0, 1.0, space.labels, space.shares)
+            if b.hessian:
+                draw(key, round_, i, 3 * t + HESSIAN, lo, hi, cumulative, b.hessian, replace, order, d2, c2)
+                label(loss, y, d2, c2, b.hessian_at, 1.0, space.labels, space.shares)
+                if plan.variant == HESSIAN_FREE:
+                    label(loss, y, d2, c2, b.hessian_at + b.hessian, -1.0, space.labels, space.shares)
+            rows_times(data, d0, weights, width, vectors, rows.h, at, stride)
+            rows_times(data, d2, weights, width, vectors, rows.h, at + b.hessian_at * stride, stride)
+            rows_times(data, d1, weights, width, vectors, rows.h, at + b.outer_at * stride, stride)
+            size = 0.0
+            if plan.variant != PLAIN:
+                spread(data, d1, lanes, columns, False)
+                rows_times(data, d0, columns, lanes, lanes // WIDTH, space.gram, 0, lanes)
+                rows_times(data, d2, columns, lanes, lanes // WIDTH, space.gram, b.inner * lanes, lanes)
+                if by_rule:
+                    rows_times(data, d1, columns, lanes, lanes // WIDTH, space.gram, (b.inner + b.hessian) * lanes, lanes)
+                    size = square(weights)
+                spread(data, d1, lanes, columns, True)
+            network_step(loss, layers, plan, b, space, size)
+            add_rows(data, d1, space.move, 0, width, weights)
+            add_rows(data, d2, space.move, b.outer, width, weights)
+        total[total.shape[0] - 1, :wide] += weights
+        total[total.shape[0] - 1, wide:] += space.above
+        if final.shape[0] > 0:
+            final[s, :wide] = weights
+            final[s, wide:] = space.above

@@ -1,0 +1,186 @@
+"""Small matrix products and sums of sparse rows in vector registers, in single and double precision.
+
+Matrices stand in flat arrays and are given by where they begin and by their strides; their rows are padded to whole
+vectors of WIDTH numbers. Products of the sizes of a network's hidden layers cost a library half of their time in calls
+and packing; sparse rows are what a batch of images with much background is. As in ``simd.py`` the order of every sum is
+fixed by hand: one running sum for each number, in the order of its terms, multiplied and added with one rounding.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+from numba.core import types as _types
+from numba.extending import intrinsic
+
+types: Any = _types
+WIDTH = 8  # numbers of a vector, whatever registers the machine has
+ROWS, COLUMNS = 5, 2  # rows of numbers and columns of vectors of a tile: its sums and operands fill 16 registers
+GROUPS = (10, 5, 2, 1)  # vectors of a sparse sum that stay in registers together
+
+
+class _Lanes:
+    """Vectors of WIDTH numbers of one type, in the compiler's language."""
+
+    def __init__(self, builder: Any, number: Any) -> None:
+        self.builder, self.number = builder, number
+        self.vector = ir.VectorType(number, WIDTH)
+        self.zero = ir.Constant(self.vector, [0.0] * WIDTH)
+        self.align = 4 if isinstance(number, ir.FloatType) else 8
+        self.name = f"llvm.fma.v{WIDTH}f{8 * self.align}"
+
+    def load(self, data: Any, index: Any) -> Any:
+        found = self.builder.load(self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer()))
+        found.align = self.align
+        return found
+
+    def store(self, value: Any, data: Any, index: Any) -> None:
+        at = self.builder.bitcast(self.builder.gep(data, [index]), self.vector.as_pointer())
+        self.builder.store(value, at).align = self.align
+
+    def splat(self, scalar: Any) -> Any:
+        nothing, place = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        one = self.builder.insert_element(nothing, scalar, ir.Constant(place, 0))
+        return self.builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(place, WIDTH), [0] * WIDTH))
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, kind, self.name), [a, b, c])
+
+    def sums(self, count: int) -> list[Any]:
+        return [cgutils.alloca_once(self.builder, self.vector) for _ in range(count)]
+
+
+def _data(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any:
+    return context.make_array(signature.args[k])(context, builder, args[k]).data
+
+
+def _in_groups(builder: Any, total: Any, sizes: tuple[int, ...], body: Any) -> None:
+    """``body(size, first)`` over 0 .. total - 1: as many of the largest size as fit, then of the next."""
+    done = ir.Constant(total.type, 0)
+    for size in sizes:
+        width = ir.Constant(total.type, size)
+        count = builder.sdiv(builder.sub(total, done), width)
+        with cgutils.for_range(builder, count, intp=total.type) as loop:
+            body(size, builder.add(done, builder.mul(loop.index, width)))
+        done = builder.add(done, builder.mul(count, width))
+
+
+def _flat(kind: Any) -> Any:
+    return types.Array(kind.dtype, 1, "C")
+
+
+@intrinsic
+def add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]  # noqa: E501
+    """out = base + scale * (a b), `rows` x `depth` times `depth` x `vectors` vectors.
+
+    a[i, k] stands at a_at + i a_row + k a_k (so a may be a transpose), rows of b, base and out every b_k, base_row and
+    out_row numbers. `base` may be `out`, or one row for all (base_row = 0).
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        left, right, start, result = (_data(context, builder, signature, args, k) for k in (1, 5, 8, 11))
+        factor, _, a0, ar, ak, _, b0, bk, _, s0, sr, _, o0, orow, n_rows, n_vectors, n_depth = args
+        lanes, integer = _Lanes(builder, factor.type), a0.type
+        add, mul = builder.add, builder.mul
+
+        def tile(height: int, width: int, row: Any, column: Any) -> None:
+            sums = lanes.sums(height * width)
+            lane = mul(column, ir.Constant(integer, WIDTH))
+            lefts = [add(a0, mul(add(row, ir.Constant(integer, r)), ar)) for r in range(height)]
+            rights = [add(b0, add(lane, ir.Constant(integer, WIDTH * c))) for c in range(width)]
+            for one in sums:
+                builder.store(lanes.zero, one)
+            with cgutils.for_range(builder, n_depth, intp=integer) as loop:
+                down, along = mul(loop.index, bk), mul(loop.index, ak)
+                others = [lanes.load(right, add(at, down)) for at in rights]
+                for r, at in enumerate(lefts):
+                    weight = lanes.splat(builder.load(builder.gep(left, [add(at, along)])))
+                    for c, other in enumerate(others):
+                        one = sums[r * width + c]
+                        builder.store(lanes.fma(weight, other, builder.load(one)), one)
+            times = lanes.splat(factor)
+            for r in range(height):
+                here = add(row, ir.Constant(integer, r))
+                for c in range(width):
+                    place = add(lane, ir.Constant(integer, WIDTH * c))
+                    old = lanes.load(start, add(add(s0, mul(here, sr)), place))
+                    new = lanes.fma(times, builder.load(sums[r * width + c]), old)
+                    lanes.store(new, result, add(add(o0, mul(here, orow)), place))
+
+        def strip(width: int, column: Any) -> None:
+            _in_groups(builder, n_rows, (ROWS, 1), lambda height, row: tile(height, width, row, column))
+
+        _in_groups(builder, n_vectors, (COLUMNS, 1), strip)
+        return context.get_dummy_value()
+
+    flat, n = _flat(a), types.intp
+    arguments = (a.dtype, flat, n, n, n, flat, n, n, flat, n, n, flat, n, n, n, n, n)
+    return types.none(*arguments), generate
+
+
+@intrinsic
+def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, out_at, vectors, row):  # type: ignore[no-untyped-def]
+    """out = sum_j values[j] * (row places[j] of the table), j = first .. last - 1; rows of `vectors` vectors, every
+    `row` numbers.
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        factors, indices, rows, result = (_data(context, builder, signature, args, k) for k in (0, 1, 4, 6))
+        _, _, begin, end, _, t0, _, o0, n_vectors, step = args
+        lanes, integer = _Lanes(builder, context.get_value_type(signature.args[0].dtype)), begin.type
+
+        def group(size: int, column: Any) -> None:
+            sums, lane = lanes.sums(size), builder.mul(column, ir.Constant(integer, WIDTH))
+            for one in sums:
+                builder.store(lanes.zero, one)
+            with cgutils.for_range(builder, builder.sub(end, begin), intp=integer) as loop:
+                j = builder.add(begin, loop.index)
+                place = builder.sext(builder.load(builder.gep(indices, [j])), integer)
+                weight = lanes.splat(builder.load(builder.gep(factors, [j])))
+                at = builder.add(builder.add(t0, builder.mul(place, step)), lane)
+                for c, one in enumerate(sums):
+                    other = lanes.load(rows, builder.add(at, ir.Constant(integer, WIDTH * c)))
+                    builder.store(lanes.fma(weight, other, builder.load(one)), one)
+            for c, one in enumerate(sums):
+                where = builder.add(builder.add(o0, lane), ir.Constant(integer, WIDTH * c))
+                lanes.store(builder.load(one), result, where)
+
+        _in_groups(builder, n_vectors, GROUPS, group)
+        return context.get_dummy_value()
+
+    flat, n = _flat(values), types.intp
+    return types.none(flat, types.Array(types.int32, 1, "C"), n, n, flat, n, flat, n, n, n), generate
+
+
+@intrinsic
+def add_to_rows(typingctx, values, places, first, last, source, source_at, table, table_at, vectors, row):  # type: ignore[no-untyped-def]
+    """Row places[j] of the table gains values[j] * source, j = first .. last - 1: the transpose of
+    :func:`sum_of_rows`.
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        factors, indices, given, rows = (_data(context, builder, signature, args, k) for k in (0, 1, 4, 6))
+        _, _, begin, end, _, s0, _, t0, n_vectors, step = args
+        lanes, integer = _Lanes(builder, context.get_value_type(signature.args[0].dtype)), begin.type
+
+        def group(size: int, column: Any) -> None:
+            lane = builder.mul(column, ir.Constant(integer, WIDTH))
+            start = builder.add(s0, lane)
+            held = [lanes.load(given, builder.add(start, ir.Constant(integer, WIDTH * c))) for c in range(size)]
+            with cgutils.for_range(builder, builder.sub(end, begin), intp=integer) as loop:
+                j = builder.add(begin, loop.index)
+                place = builder.sext(builder.load(builder.gep(indices, [j])), integer)
+                weight = lanes.splat(builder.load(builder.gep(factors, [j])))
+                at = builder.add(builder.add(t0, builder.mul(place, step)), lane)
+                for c, one in enumerate(held):
+                    where = builder.add(at, ir.Constant(integer, WIDTH * c))
+                    lanes.store(lanes.fma(weight, one, lanes.load(rows, where)), rows, where)
+
+        _in_groups(builder, n_vectors, GROUPS, group)
+        return context.get_dummy_value()
+
+    flat, n = _flat(values), types.intp
+    return types.none(flat, types.Array(types.int32, 1, "C"), n, n, flat, n, flat, n, n, n), generate
