@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 types: Any = _types
 WIDTH = 8  # numbers of a vector, whatever registers the machine has
 ROWS, COLUMNS = 5, 2  # rows of numbers and columns of vectors of a tile: its sums and operands fill 16 registers
-GROUPS = (10, 5, 2, 1)  # vectors of a sparse sum that stay in registers together
+GROUPS = (15, 10, 5, 2, 1)  # vectors of a sparse sum that stay in registers together
 
 
 class _Lanes:
@@ -184,3 +184,75 @@ def add_to_rows(typingctx, values, places, first, last, source, source_at, table
 
     flat, n = _flat(values), types.intp
     return types.none(flat, types.Array(types.int32, 1, "C"), n, n, flat, n, flat, n, n, n), generate
+
+
+@intrinsic
+def square_of_rows(typingctx, table, at, rows, row, vectors):  # type: ignore[no-untyped-def]
+    """Sum of the squares of `rows` rows of `vectors` vectors, every `row` numbers: of a row lane by lane in its own
+    precision, of rows in double precision.
+    """
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        data = _data(context, builder, signature, args, 0)
+        _, begin, n_rows, step, n_vectors = args
+        lanes, integer = _Lanes(builder, context.get_value_type(signature.args[0].dtype)), begin.type
+        wide = _Lanes(builder, ir.DoubleType())
+        total, own = cgutils.alloca_once(builder, wide.vector), cgutils.alloca_once(builder, lanes.vector)
+        builder.store(wide.zero, total)
+        with cgutils.for_range(builder, n_rows, intp=integer) as outer:
+            start = builder.add(begin, builder.mul(outer.index, step))
+            builder.store(lanes.zero, own)
+            with cgutils.for_range(builder, n_vectors, intp=integer) as inner:
+                found = lanes.load(data, builder.add(start, builder.mul(inner.index, ir.Constant(integer, WIDTH))))
+                builder.store(lanes.fma(found, found, builder.load(own)), own)
+            more = builder.load(own)
+            more = builder.fpext(more, wide.vector) if lanes.align == 4 else more
+            builder.store(builder.fadd(builder.load(total), more), total)
+        found, result = builder.load(total), ir.Constant(ir.DoubleType(), 0.0)
+        for lane in range(WIDTH):
+            result = builder.fadd(result, builder.extract_element(found, ir.Constant(ir.IntType(32), lane)))
+        return result
+
+    n = types.intp
+    return types.float64(_flat(table), n, n, n, n), generate
+
+
+@intrinsic
+def transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, across):  # type: ignore[no-untyped-def]
+    """out[j, i] = source[i, j], `down` x `across` blocks of WIDTH x WIDTH numbers; rows every `row`, `out_row`."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        given, result = (_data(context, builder, signature, args, k) for k in (0, 3))
+        _, s0, step, _, o0, out_step, n_down, n_across = args
+        lanes, integer, place = _Lanes(builder, context.get_value_type(signature.args[0].dtype)), s0.type, ir.IntType(32)
+        add, mul = builder.add, builder.mul
+
+        def shuffled(x: Any, y: Any, lane: list[int]) -> Any:
+            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(place, WIDTH), lane))
+
+        def offset(base: Any, index: Any, stride: Any, other: Any) -> Any:
+            return add(add(base, mul(index, stride)), other)
+
+        with (
+            cgutils.for_range(builder, n_down, intp=integer) as outer,
+            cgutils.for_range(builder, n_across, intp=integer) as inner,
+        ):
+            i, j = (mul(loop.index, ir.Constant(integer, WIDTH)) for loop in (outer, inner))
+            block = [
+                lanes.load(given, offset(s0, add(i, ir.Constant(integer, r)), step, j)) for r in range(WIDTH)
+            ]
+            half = 1
+            while half < WIDTH:  # swap the off-diagonal quarters of ever larger blocks
+                for r in range(WIDTH):
+                    if not r & half:
+                        x, y = block[r], block[r + half]
+                        kept = [c if not c & half else WIDTH + c - half for c in range(WIDTH)]
+                        moved = [c + half if not c & half else WIDTH + c for c in range(WIDTH)]
+                        block[r], block[r + half] = shuffled(x, y, kept), shuffled(x, y, moved)
+                half *= 2
+            for r in range(WIDTH):
+                lanes.store(block[r], result, offset(o0, add(j, ir.Constant(integer, r)), out_step, i))
+        return context.get_dummy_value()
+
+    flat, n = _flat(source), types.intp
+    return types.none(flat, n, n, flat, n, n, n, n), generate

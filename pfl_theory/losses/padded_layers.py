@@ -20,7 +20,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..kernels.jit import helper
-from ..kernels.tiles import WIDTH, add_product
+from ..kernels.tiles import WIDTH, add_product, transpose_blocks
 from ..kernels.vector_math import exp, exp32
 from . import mlp
 from .mlp import CROSS_ENTROPY, ELU, LINEAR, SOFTMAX, SOFTPLUS, TANH
@@ -51,7 +51,7 @@ def layers_of(sizes: NDArray) -> NDArray:
         if k >= 2:
             below = int(sizes[k - 1])
             table[WEIGHTS, k + 1] = table[WEIGHTS, k] + (below + 1) * padded(units)
-            table[TRANSPOSE, k + 1] = table[TRANSPOSE, k] + units * padded(below)
+            table[TRANSPOSE, k + 1] = table[TRANSPOSE, k] + padded(units) * padded(below)
     return table
 
 
@@ -180,10 +180,12 @@ def transpose(layers, w, out):  # type: ignore[no-untyped-def]
     """Weights above the first layer with a row for each unit: what errors go back through."""
     for k in range(2, layers.shape[1] - 1):
         width, other, units = layers[PADDED, k], layers[PADDED, k - 1], layers[UNITS, k]
-        for i in range(layers[UNITS, k - 1]):
-            source, target = layers[WEIGHTS, k] + i * width, layers[TRANSPOSE, k] + i
+        inputs, source, target = layers[UNITS, k - 1], layers[WEIGHTS, k], layers[TRANSPOSE, k]
+        blocks = inputs // WIDTH
+        transpose_blocks(w, source, width, out, target, other, blocks, width // WIDTH)
+        for i in range(blocks * WIDTH, inputs):  # behind the inputs stands the bias, which no error goes back through
             for o in range(units):
-                out[target + o * other] = w[source + o]
+                out[target + o * other + i] = w[source + i * width + o]
 
 
 # --- the output ------------------------------------------------------------------------------------------------------

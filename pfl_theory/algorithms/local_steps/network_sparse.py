@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from ...kernels.jit import chunks, helper, kernel, over_users
 from ...kernels.philox import draw
-from ...kernels.tiles import WIDTH, add_to_rows, sum_of_rows
-from ...losses.padded_layers import PADDED, STRIDE, UNITS, place
+from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
+from ...losses.padded_layers import PADDED, UNITS
 from ...problems.rows import RowOracle
-from .difference import square
-from .network_step import batches_of, network_step, workspace
+from .network_step import batches_of, network_step, seen_width, workspace
 from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
 
 
@@ -60,29 +59,47 @@ def sparse_rows(oracle: RowOracle) -> SparseRows:
 
 
 @helper
-def rows_times(data, drawn, table, row, vectors, out, at, stride):  # type: ignore[no-untyped-def]
-    """out = (the drawn rows) times the table, whose rows stand every `row` numbers."""
+def rows_times(data, drawn, table, row, vectors, out, at):  # type: ignore[no-untyped-def]
+    """out = (the drawn rows) times the first `vectors` vectors of the table's rows; rows of both every `row` numbers."""
     for k in range(len(drawn)):
         first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
-        sum_of_rows(data.values, data.places, first, last, table, 0, out, at + k * stride, vectors, row)
+        sum_of_rows(data.values, data.places, first, last, table, 0, out, (at + k) * row, vectors, row)
 
 
 @helper
-def add_rows(data, drawn, move, at, width, table):  # type: ignore[no-untyped-def]
+def add_rows(data, drawn, move, at, width, table, row):  # type: ignore[no-untyped-def]
     """The table gains (the drawn rows)^T times rows of `move` from `at`."""
     for k in range(len(drawn)):
         first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
-        add_to_rows(
-            data.values, data.places, first, last, move, (at + k) * width, table, 0, width // WIDTH, width
-        )
+        add_to_rows(data.values, data.places, first, last, move, (at + k) * width, table, 0, width // WIDTH, row)
 
 
 @helper
-def spread(data, drawn, lanes, table, clear):  # type: ignore[no-untyped-def]
-    """The drawn rows as columns of the table; back to 0 where `clear`."""
+def spread(data, drawn, table, row, at, clear):  # type: ignore[no-untyped-def]
+    """The drawn rows as columns of the table from `at`; back to 0 where `clear`."""
     for k in range(len(drawn)):
         for j in range(data.starts[drawn[k]], data.starts[drawn[k] + 1]):
-            table[data.places[j] * lanes + k] = 0.0 if clear else data.values[j]
+            table[data.places[j] * row + at + k] = 0.0 if clear else data.values[j]
+
+
+@helper
+def copy_rows(source, at, row, target, target_at, target_row, rows, width):  # type: ignore[no-untyped-def]
+    """Rows of `width` numbers from one stride to another."""
+    for r in range(rows):
+        a, b = at + r * row, target_at + r * target_row
+        for c in range(width):
+            target[b + c] = source[a + c]
+
+
+@helper
+def add_point(table, row, above, width, out):  # type: ignore[no-untyped-def]
+    """out += the point: first layer without what stands beside it, then what is above."""
+    wide = len(out) - len(above)
+    for r in range(wide // width):
+        for c in range(width):
+            out[r * width + c] += table[r * row + c]
+    for j in range(len(above)):
+        out[wide + j] += above[j]
 
 
 @helper
@@ -100,11 +117,10 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     tau, trace = plan.local_steps, total.shape[0] > 1
     replace = plan.sampling == WITH_REPLACEMENT
     b, space = batches_of(plan), workspace(layers, plan, start)
-    rows, width, stride = space.rows, layers[PADDED, 1], layers[STRIDE, 1]
-    vectors, lanes = width // WIDTH, (b.outer + WIDTH - 1) // WIDTH * WIDTH
+    width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
+    vectors, wide = width // WIDTH, inputs * width
     by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
-    wide = (layers[UNITS, 0] + 1) * width
-    weights, columns = np.empty(wide, start.dtype), np.zeros((layers[UNITS, 0] + 1) * lanes, start.dtype)
+    table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
     largest = 0
     for s in range(first, last):
         largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
@@ -112,17 +128,15 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     drawn, coef = np.empty(b.inner + b.outer + b.hessian, np.int64), np.empty(b.inner + b.outer + b.hessian, start.dtype)
     d0, d1, d2 = drawn[: b.inner], drawn[b.inner : b.inner + b.outer], drawn[b.inner + b.outer :]
     c0, c1, c2 = coef[: b.inner], coef[b.inner : b.inner + b.outer], coef[b.inner + b.outer :]
-    at = place(layers, rows, 1, 0)
     for s in range(first, last):
         i = users[s]
         lo, hi = offsets[i], offsets[i + 1]
         origin = start[i if start.shape[0] > 1 else 0]
-        weights[:] = origin[:wide]
+        copy_rows(origin, 0, width, table, 0, row, inputs, width)
         space.above[:] = origin[wide:]
         for t in range(tau):
             if trace:
-                total[t, :wide] += weights
-                total[t, wide:] += space.above
+                add_point(table, row, space.above, width, total[t])
             draw(key, round_, i, 3 * t + OUTER, lo, hi, cumulative, b.outer, replace, order, d1, c1)
             label(loss, y, d1, c1, b.outer_at, 1.0, space.labels, space.shares)
             if b.inner:
@@ -133,23 +147,18 @@ def sparse_steps(  # type: ignore[no-untyped-def]
                 label(loss, y, d2, c2, b.hessian_at, 1.0, space.labels, space.shares)
                 if plan.variant == HESSIAN_FREE:
                     label(loss, y, d2, c2, b.hessian_at + b.hessian, -1.0, space.labels, space.shares)
-            rows_times(data, d0, weights, width, vectors, rows.h, at, stride)
-            rows_times(data, d2, weights, width, vectors, rows.h, at + b.hessian_at * stride, stride)
-            rows_times(data, d1, weights, width, vectors, rows.h, at + b.outer_at * stride, stride)
-            size = 0.0
-            if plan.variant != PLAIN:
-                spread(data, d1, lanes, columns, False)
-                rows_times(data, d0, columns, lanes, lanes // WIDTH, space.gram, 0, lanes)
-                rows_times(data, d2, columns, lanes, lanes // WIDTH, space.gram, b.inner * lanes, lanes)
-                if by_rule:
-                    rows_times(data, d1, columns, lanes, lanes // WIDTH, space.gram, (b.inner + b.hessian) * lanes, lanes)
-                    size = square(weights)
-                spread(data, d1, lanes, columns, True)
+            if b.inner:
+                spread(data, d1, table, row, width, False)
+            rows_times(data, d0, table, row, row // WIDTH, space.seen, 0)
+            rows_times(data, d2, table, row, row // WIDTH, space.seen, b.inner)
+            rows_times(data, d1, table, row, row // WIDTH if by_rule else vectors, space.seen, b.inner + b.hessian)
+            if b.inner:
+                spread(data, d1, table, row, width, True)
+            size = square_of_rows(table, 0, inputs, row, vectors) if by_rule else 0.0
             network_step(loss, layers, plan, b, space, size)
-            add_rows(data, d1, space.move, 0, width, weights)
-            add_rows(data, d2, space.move, b.outer, width, weights)
-        total[total.shape[0] - 1, :wide] += weights
-        total[total.shape[0] - 1, wide:] += space.above
+            add_rows(data, d1, space.move, 0, width, table, row)
+            add_rows(data, d2, space.move, b.outer, width, table, row)
+        add_point(table, row, space.above, width, total[total.shape[0] - 1])
         if final.shape[0] > 0:
-            final[s, :wide] = weights
+            copy_rows(table, 0, row, final[s], 0, width, inputs, width)
             final[s, wide:] = space.above

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.jit import helper
-from ...kernels.tiles import WIDTH, add_product
+from ...kernels.tiles import WIDTH, add_product, square_of_rows
 from ...losses.padded_layers import (
     PADDED,
     STRIDE,
@@ -42,7 +42,7 @@ from ...losses.padded_layers import (
     rows_for,
     transpose,
 )
-from .difference import square, step_by_rounding
+from .difference import step_by_rounding
 from .plan import EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN
 
 
@@ -62,7 +62,7 @@ class Workspace(NamedTuple):
     rows: Rows
     labels: NDArray
     shares: NDArray  # factor / size of the batch, with its sign
-    gram: NDArray  # products of the rows of D, D'', D' (in this order) with those of D'
+    seen: NDArray  # a row for each of D, D'', D' (in this order): z_1 at w, then its products with the rows of D'
     move: NDArray  # what the rows of D', then those of D'', are multiplied by
     above: NDArray  # weights above the first layer
     other: NDArray  # those of another point
@@ -81,18 +81,34 @@ def batches_of(plan):  # type: ignore[no-untyped-def]
 
 
 @helper
+def seen_width(layers, b):  # type: ignore[no-untyped-def]
+    """Numbers of a row of `seen`."""
+    lanes = (b.outer + WIDTH - 1) // WIDTH * WIDTH if b.inner else 0
+    return layers[PADDED, 1] + lanes
+
+
+@helper
+def take_z(layers, space, row, seen, first, n):  # type: ignore[no-untyped-def]
+    """z_1 of n rows of `seen` to the scratch rows from `first`."""
+    width = layers[PADDED, 1]
+    for r in range(n):
+        source, target = (seen + r) * row, place(layers, space.rows, 1, first + r)
+        for c in range(width):
+            space.rows.h[target + c] = space.seen[source + c]
+
+
+@helper
 def workspace(layers, plan, like):  # type: ignore[no-untyped-def]
     """Everything for the steps of one thread."""
     b = batches_of(plan)
     last, capacity = layers.shape[1] - 2, b.outer_at + b.outer
-    lanes = (b.outer + WIDTH - 1) // WIDTH * WIDTH
     weights, turned = layers[WEIGHTS, last + 1], layers[TRANSPOSE, last + 1]
-    gram = np.zeros((b.inner + b.hessian + b.outer) * lanes, like.dtype)
+    seen = np.zeros((b.inner + b.hessian + b.outer) * seen_width(layers, b), like.dtype)
     move = np.zeros((b.outer + b.hessian) * layers[PADDED, 1], like.dtype)
     above, other, along = np.zeros(weights, like.dtype), np.zeros(weights, like.dtype), np.zeros(weights, like.dtype)
     back, back_along = np.zeros(turned, like.dtype), np.zeros(turned, like.dtype)
     labels, shares, rows = np.zeros(capacity, np.int64), np.zeros(capacity, like.dtype), rows_for(layers, capacity, like)
-    return Workspace(rows, labels, shares, gram, move, above, other, along, back, back_along)
+    return Workspace(rows, labels, shares, seen, move, above, other, along, back, back_along)
 
 
 @helper
@@ -105,20 +121,20 @@ def gradient_at(loss, layers, space, w, first, n, one):  # type: ignore[no-untyp
 
 
 @helper
-def square_of_direction(layers, space, b, lanes):  # type: ignore[no-untyped-def]
+def square_of_direction(layers, space, b, row):  # type: ignore[no-untyped-def]
     """||v||^2 = sum over rows j, k of D' of <x_j, x_k> <e'_j, e'_k>, and what is above."""
     start, stride, units = place(layers, space.rows, 1, b.outer_at), layers[STRIDE, 1], layers[PADDED, 1]
-    error, at = space.rows.error, (b.inner + b.hessian) * lanes
+    error, at = space.rows.error, (b.inner + b.hessian) * row + units
     total, zero = 0.0, space.rows.zero
     spare = space.rows.along_h  # rows of D' have no derivative along v: their places are free
     add_product(
-        zero[0] + 1, space.gram, at, lanes, 1, error, start, stride, zero, 0, 0, spare, start, stride, b.outer,
+        zero[0] + 1, space.seen, at, row, 1, error, start, stride, zero, 0, 0, spare, start, stride, b.outer,
         units // WIDTH, b.outer,
     )  # fmt: skip
     for j in range(b.outer):
         for c in range(start + j * stride, start + j * stride + units):
             total += np.float64(spare[c]) * np.float64(error[c])
-    return total + square(space.along)
+    return total + square_of_rows(space.along, 0, len(space.along) // WIDTH, WIDTH, 1)
 
 
 @helper
@@ -133,30 +149,33 @@ def move_rows(layers, space, errors, first, n, scale, target):  # type: ignore[n
 
 @helper
 def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no-untyped-def]
-    """From z_1 of all rows at w in `space.rows.h`, to the weights above after the step, and `space.move`.
+    """From what `space.seen` holds to the weights above after the step, and `space.move`.
 
     `square_first` is ||W_1||^2 with its biases, read where the plan leaves delta to the rule.
     """
     rows, width, stride = space.rows, layers[PADDED, 1], layers[STRIDE, 1]
-    vectors, lanes = width // WIDTH, (b.outer + WIDTH - 1) // WIDTH * WIDTH
+    vectors, row = width // WIDTH, seen_width(layers, b)
     zero = rows.zero[0]
     one, alpha, beta = zero + 1, zero + plan.alpha, zero + plan.beta
     outer = place(layers, rows, 1, b.outer_at)
     point = space.above
     if plan.variant != PLAIN:
         at_w = b.inner + (b.hessian if plan.variant == EXACT else 0)
+        take_z(layers, space, row, 0, 0, at_w)
         forward(loss, layers, rows, space.above, 0, at_w)
         output_errors(loss, layers, rows, space.labels, space.shares, 0, b.inner)
         transpose(layers, space.above, space.transposes)
         backward(layers, rows, space.transposes, 0, b.inner, rows.error)
         add_gradient(layers, rows, rows.h, rows.error, 0, b.inner, -alpha, space.above, space.other)
         add_product(
-            -alpha, space.gram, 0, 1, lanes, rows.error, 0, stride, rows.h, outer, stride, rows.h, outer, stride,
-            b.outer, vectors, b.inner,
+            -alpha, space.seen, width, 1, row, rows.error, 0, stride, space.seen, (b.inner + b.hessian) * row, row,
+            rows.h, outer, stride, b.outer, vectors, b.inner,
         )  # fmt: skip
         point = space.other
         if plan.variant == EXACT:  # errors of D'' at w come back through the transposes that the next line replaces
             space.transposes_along[:] = space.transposes
+    else:
+        take_z(layers, space, row, 0, b.outer_at, b.outer)
     gradient_at(loss, layers, space, point, b.outer_at, b.outer, one)
     move_rows(layers, space, rows.error, b.outer_at, b.outer, -beta, 0)
     if plan.variant == PLAIN or plan.variant == FIRST_ORDER:
@@ -167,7 +186,7 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
     add_gradient(layers, rows, rows.h, rows.error, b.outer_at, b.outer, one, space.along, space.along)
     start = place(layers, rows, 1, b.hessian_at)
     add_product(
-        one, space.gram, b.inner * lanes, lanes, 1, rows.error, outer, stride, rows.zero, 0, 0, rows.along_z, start,
+        one, space.seen, b.inner * row + width, row, 1, rows.error, outer, stride, rows.zero, 0, 0, rows.along_z, start,
         stride, b.hessian, vectors, b.outer,
     )  # fmt: skip
     if plan.variant == EXACT:
@@ -180,11 +199,11 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
     else:
         delta = plan.delta
         if delta == 0.0:
-            size = square_first + square(space.above)
-            delta = step_by_rounding(size, square_of_direction(layers, space, b, lanes), rows.h)
+            size = square_first + square_of_rows(space.above, 0, len(space.above) // WIDTH, WIDTH, 1)
+            delta = step_by_rounding(size, square_of_direction(layers, space, b, row), rows.h)
         step = zero + delta
         half = zero + plan.alpha / (2.0 * delta)
-        both_points(loss, layers, space, b, step, one)
+        both_points(loss, layers, space, b, row, step, one)
         n = b.hessian
         add_gradient(layers, rows, rows.h, rows.error, b.hessian_at, 2 * n, -half, space.along, space.along)
         behind = n * stride
@@ -206,10 +225,11 @@ def exact_product(loss, layers, space, b):  # type: ignore[no-untyped-def]
 
 
 @helper
-def both_points(loss, layers, space, b, step, one):  # type: ignore[no-untyped-def]
+def both_points(loss, layers, space, b, row, step, one):  # type: ignore[no-untyped-def]
     """Errors of D'' at w + step v and, with the other sign, at w - step v."""
     rows, n, first = space.rows, b.hessian, b.hessian_at
     start, behind = place(layers, rows, 1, first), n * layers[STRIDE, 1]
+    take_z(layers, space, row, b.inner, first, n)
     for j in range(start, start + behind):
         moved = step * rows.along_z[j]
         rows.h[j + behind] = rows.h[j] - moved
