@@ -123,7 +123,7 @@ def add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_
 
 @intrinsic
 def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, out_at, vectors, row):  # type: ignore[no-untyped-def]
-    """out = sum_j values[j] * (row places[j] of the table), j = first .. last - 1; rows of `vectors` vectors, every
+    """out += sum_j values[j] * (row places[j] of the table), j = first .. last - 1; rows of `vectors` vectors, every
     `row` numbers.
     """
 
@@ -134,8 +134,11 @@ def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, ou
 
         def group(size: int, column: Any) -> None:
             sums, lane = lanes.sums(size), builder.mul(column, ir.Constant(integer, WIDTH))
-            for one in sums:
-                builder.store(lanes.zero, one)
+            targets = [
+                builder.add(builder.add(o0, lane), ir.Constant(integer, WIDTH * c)) for c in range(size)
+            ]
+            for one, where in zip(sums, targets, strict=True):
+                builder.store(lanes.load(result, where), one)
             with cgutils.for_range(builder, builder.sub(end, begin), intp=integer) as loop:
                 j = builder.add(begin, loop.index)
                 place = builder.sext(builder.load(builder.gep(indices, [j])), integer)
@@ -144,8 +147,7 @@ def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, ou
                 for c, one in enumerate(sums):
                     other = lanes.load(rows, builder.add(at, ir.Constant(integer, WIDTH * c)))
                     builder.store(lanes.fma(weight, other, builder.load(one)), one)
-            for c, one in enumerate(sums):
-                where = builder.add(builder.add(o0, lane), ir.Constant(integer, WIDTH * c))
+            for one, where in zip(sums, targets, strict=True):
                 lanes.store(builder.load(one), result, where)
 
         _in_groups(builder, n_vectors, GROUPS, group)

@@ -125,6 +125,48 @@ def activate(kind, a, u, slope):  # type: ignore[no-untyped-def]
 
 
 @helper
+def multiply(out, by):  # type: ignore[no-untyped-def]
+    """out *= by. Loops over whole slices run in vector registers, those over parts of longer arrays do not."""
+    for j in range(len(out)):
+        out[j] *= by[j]
+
+
+@helper
+def copy(out, a):  # type: ignore[no-untyped-def]
+    """out = a."""
+    for j in range(len(out)):
+        out[j] = a[j]
+
+
+@helper
+def product(out, a, b):  # type: ignore[no-untyped-def]
+    """out = a * b."""
+    for j in range(len(out)):
+        out[j] = a[j] * b[j]
+
+
+@helper
+def scaled(out, scale, a):  # type: ignore[no-untyped-def]
+    """out = scale * a."""
+    for j in range(len(out)):
+        out[j] = scale * a[j]
+
+
+@helper
+def gain(out, scale, a):  # type: ignore[no-untyped-def]
+    """out += scale * a."""
+    for j in range(len(out)):
+        out[j] += scale * a[j]
+
+
+@helper
+def add_scaled(out, a, scale, b):  # type: ignore[no-untyped-def]
+    """out = a + scale * b; where `out` is `a`, :func:`gain` is faster."""
+    for j in range(len(out)):
+        out[j] = a[j] + scale * b[j]
+
+
+@helper
 def weights_forward(layers, rows, w, k, first, n):  # type: ignore[no-untyped-def]
     """z_k of rows `first` .. from the activations below."""
     width, below = layers[PADDED, k], layers[STRIDE, k - 1]
@@ -160,8 +202,7 @@ def backward(layers, rows, transposes, first, n, error):  # type: ignore[no-unty
             one, error, place(layers, rows, k, first), layers[STRIDE, k], 1, transposes, layers[TRANSPOSE, k], width,
             rows.zero, 0, 0, error, start, stride, n, width // WIDTH, layers[UNITS, k],
         )  # fmt: skip
-        for j in range(start, start + n * stride):
-            error[j] *= rows.slope[j]
+        multiply(error[start : start + n * stride], rows.slope[start : start + n * stride])
 
 
 @helper
@@ -332,8 +373,8 @@ def forward_along(layers, rows, w, v, first, n):  # type: ignore[no-untyped-def]
                 stride, n, vectors, inputs,
             )  # fmt: skip
         if k < last:
-            for j in range(start, start + n * stride):
-                rows.along_h[j] = rows.slope[j] * rows.along_z[j]
+            end = start + n * stride
+            product(rows.along_h[start:end], rows.slope[start:end], rows.along_z[start:end])
 
 
 @helper
@@ -341,8 +382,8 @@ def add_bend(kind, h, rz, error, moved):  # type: ignore[no-untyped-def]
     """moved += phi'' rz e, where `error` is phi' e: phi''/phi' is [u <= 0], e^-softplus(u), -2 tanh(u)."""
     if kind == ELU:
         for j in range(len(moved)):
-            bent = rz[j] * error[j]
-            moved[j] += bent * 0 if h[j] > 0 else bent
+            bent = moved[j] + rz[j] * error[j]
+            moved[j] = moved[j] if h[j] > 0 else bent
     elif kind == SOFTPLUS:
         for j in range(len(moved)):
             moved[j] += exp(-np.float64(h[j])) * rz[j] * error[j]
@@ -367,8 +408,7 @@ def backward_along(loss, layers, rows, transposes, along, first, n):  # type: ig
             one, rows.error, from_, above, 1, along, at, width, rows.along_error, start, stride, rows.along_error,
             start, stride, n, vectors, units,
         )  # fmt: skip
-        for j in range(start, end):
-            rows.along_error[j] *= rows.slope[j]
+        multiply(rows.along_error[start:end], rows.slope[start:end])
         add_bend(
             loss.activation, rows.h[start:end], rows.along_z[start:end], rows.error[start:end],
             rows.along_error[start:end],

@@ -10,36 +10,43 @@ from numpy.typing import NDArray
 from ...kernels.jit import chunks, helper, kernel, over_users
 from ...kernels.philox import draw
 from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
-from ...losses.padded_layers import PADDED, UNITS
+from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import RowOracle
 from .network_step import batches_of, network_step, seen_width, workspace
 from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
 
 
+TILE = 112  # features: their rows of the table stay in the first-level cache while all rows of a step pass
+
+
 class SparseRows(NamedTuple):
-    """Rows of the data without their zeros, each with a 1 after the features: values, features, where rows begin."""
+    """Rows of the data without their zeros, each with a 1 after the features: values, features, and where the part of
+    a row in a tile of features begins, tile after tile of row after row.
+    """
 
     values: NDArray
     places: NDArray
     starts: NDArray
+    tiles: int
 
 
 @kernel
-def count_row(x, first, last, out):  # type: ignore[no-untyped-def]
-    """out[r + 1] = numbers of row r that are not 0, and one more."""
+def count_parts(x, tiles, first, last, out):  # type: ignore[no-untyped-def]
+    """out[r tiles + k + 1] = numbers of row r in tile k that are not 0, the 1 at the end included."""
     for r in range(first, last):
-        found = 1
-        for j in range(x.shape[1]):
-            if x[r, j] != 0:
-                found += 1
-        out[r + 1] = found
+        for k in range(tiles):
+            found = 1 if k == tiles - 1 else 0
+            for j in range(k * TILE, min((k + 1) * TILE, x.shape[1])):
+                if x[r, j] != 0:
+                    found += 1
+            out[r * tiles + k + 1] = found
 
 
 @kernel
-def fill_rows(x, scale, starts, first, last, values, places):  # type: ignore[no-untyped-def]
+def fill_rows(x, scale, tiles, starts, first, last, values, places):  # type: ignore[no-untyped-def]
     """Values and features of rows first .. last - 1."""
     for r in range(first, last):
-        at = starts[r]
+        at = starts[r * tiles]
         for j in range(x.shape[1]):
             if x[r, j] != 0:
                 values[at], places[at] = scale * x[r, j], j
@@ -50,35 +57,43 @@ def fill_rows(x, scale, starts, first, last, values, places):  # type: ignore[no
 def sparse_rows(oracle: RowOracle) -> SparseRows:
     """The oracle's rows without zeros, in its precision."""
     n, features = oracle.x.shape
-    starts, pieces = np.zeros(n + 1, dtype=np.int64), chunks(n, float(oracle.x.size))
-    over_users(lambda _, first, last: count_row(oracle.x, first, last, starts), pieces)
+    tiles = features // TILE + 1
+    starts, pieces = np.zeros(n * tiles + 1, dtype=np.int64), chunks(n, float(oracle.x.size))
+    over_users(lambda _, first, last: count_parts(oracle.x, tiles, first, last, starts), pieces)
     np.cumsum(starts, out=starts)
     values, places = np.empty(starts[-1], oracle.dtype), np.empty(starts[-1], np.int32)
-    over_users(lambda _, first, last: fill_rows(oracle.x, oracle.scale, starts, first, last, values, places), pieces)
-    return SparseRows(values, places, starts)
+    rows = (oracle.x, oracle.scale, tiles, starts)
+    over_users(lambda _, first, last: fill_rows(*rows, first, last, values, places), pieces)
+    return SparseRows(values, places, starts, tiles)
 
 
 @helper
-def rows_times(data, drawn, table, row, vectors, out, at):  # type: ignore[no-untyped-def]
-    """out = (the drawn rows) times the first `vectors` vectors of the table's rows; rows of both every `row` numbers."""
+def add_rows_times(data, drawn, tile, table, row, vectors, out, at):  # type: ignore[no-untyped-def]
+    """out += (the drawn rows in a tile of features) times the first `vectors` vectors of the table's rows; rows of both
+    every `row` numbers.
+    """
     for k in range(len(drawn)):
-        first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
-        sum_of_rows(data.values, data.places, first, last, table, 0, out, (at + k) * row, vectors, row)
+        part = drawn[k] * data.tiles + tile
+        first, last = data.starts[part], data.starts[part + 1]
+        if first < last:
+            sum_of_rows(data.values, data.places, first, last, table, 0, out, (at + k) * row, vectors, row)
 
 
 @helper
-def add_rows(data, drawn, move, at, width, table, row):  # type: ignore[no-untyped-def]
-    """The table gains (the drawn rows)^T times rows of `move` from `at`."""
+def add_rows(data, drawn, tile, move, at, width, table, row):  # type: ignore[no-untyped-def]
+    """The table gains (the drawn rows in a tile of features)^T times rows of `move` from `at`."""
     for k in range(len(drawn)):
-        first, last = data.starts[drawn[k]], data.starts[drawn[k] + 1]
-        add_to_rows(data.values, data.places, first, last, move, (at + k) * width, table, 0, width // WIDTH, row)
+        part = drawn[k] * data.tiles + tile
+        first, last = data.starts[part], data.starts[part + 1]
+        if first < last:
+            add_to_rows(data.values, data.places, first, last, move, (at + k) * width, table, 0, width // WIDTH, row)
 
 
 @helper
 def spread(data, drawn, table, row, at, clear):  # type: ignore[no-untyped-def]
     """The drawn rows as columns of the table from `at`; back to 0 where `clear`."""
     for k in range(len(drawn)):
-        for j in range(data.starts[drawn[k]], data.starts[drawn[k] + 1]):
+        for j in range(data.starts[drawn[k] * data.tiles], data.starts[(drawn[k] + 1) * data.tiles]):
             table[data.places[j] * row + at + k] = 0.0 if clear else data.values[j]
 
 
@@ -87,19 +102,17 @@ def copy_rows(source, at, row, target, target_at, target_row, rows, width):  # t
     """Rows of `width` numbers from one stride to another."""
     for r in range(rows):
         a, b = at + r * row, target_at + r * target_row
-        for c in range(width):
-            target[b + c] = source[a + c]
+        copy(target[b : b + width], source[a : a + width])
 
 
 @helper
 def add_point(table, row, above, width, out):  # type: ignore[no-untyped-def]
     """out += the point: first layer without what stands beside it, then what is above."""
     wide = len(out) - len(above)
+    one = above[0] * 0 + 1
     for r in range(wide // width):
-        for c in range(width):
-            out[r * width + c] += table[r * row + c]
-    for j in range(len(above)):
-        out[wide + j] += above[j]
+        gain(out[r * width : (r + 1) * width], one, table[r * row : r * row + width])
+    gain(out[wide:], one, above)
 
 
 @helper
@@ -120,6 +133,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
     vectors, wide = width // WIDTH, inputs * width
     by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    own = row // WIDTH if by_rule else vectors  # ||v|| takes the products of the rows of D' with each other
     table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
     largest = 0
     for s in range(first, last):
@@ -149,15 +163,18 @@ def sparse_steps(  # type: ignore[no-untyped-def]
                     label(loss, y, d2, c2, b.hessian_at + b.hessian, -1.0, space.labels, space.shares)
             if b.inner:
                 spread(data, d1, table, row, width, False)
-            rows_times(data, d0, table, row, row // WIDTH, space.seen, 0)
-            rows_times(data, d2, table, row, row // WIDTH, space.seen, b.inner)
-            rows_times(data, d1, table, row, row // WIDTH if by_rule else vectors, space.seen, b.inner + b.hessian)
+            space.seen[:] = 0.0
+            for k in range(data.tiles):
+                add_rows_times(data, d0, k, table, row, row // WIDTH, space.seen, 0)
+                add_rows_times(data, d2, k, table, row, row // WIDTH, space.seen, b.inner)
+                add_rows_times(data, d1, k, table, row, own, space.seen, b.inner + b.hessian)
             if b.inner:
                 spread(data, d1, table, row, width, True)
             size = square_of_rows(table, 0, inputs, row, vectors) if by_rule else 0.0
             network_step(loss, layers, plan, b, space, size)
-            add_rows(data, d1, space.move, 0, width, table, row)
-            add_rows(data, d2, space.move, b.outer, width, table, row)
+            for k in range(data.tiles):
+                add_rows(data, d1, k, space.move, 0, width, table, row)
+                add_rows(data, d2, k, space.move, b.outer, width, table, row)
         add_point(table, row, space.above, width, total[total.shape[0] - 1])
         if final.shape[0] > 0:
             copy_rows(table, 0, row, final[s], 0, width, inputs, width)

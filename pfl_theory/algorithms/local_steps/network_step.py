@@ -32,14 +32,18 @@ from ...losses.padded_layers import (
     WEIGHTS,
     Rows,
     add_gradient,
+    add_scaled,
     backward,
     backward_along,
+    copy,
     forward,
     forward_along,
+    gain,
     output_errors,
     output_errors_along,
     place,
     rows_for,
+    scaled,
     transpose,
 )
 from .difference import step_by_rounding
@@ -93,8 +97,7 @@ def take_z(layers, space, row, seen, first, n):  # type: ignore[no-untyped-def]
     width = layers[PADDED, 1]
     for r in range(n):
         source, target = (seen + r) * row, place(layers, space.rows, 1, first + r)
-        for c in range(width):
-            space.rows.h[target + c] = space.seen[source + c]
+        copy(space.rows.h[target : target + width], space.seen[source : source + width])
 
 
 @helper
@@ -143,8 +146,7 @@ def move_rows(layers, space, errors, first, n, scale, target):  # type: ignore[n
     width, stride = layers[PADDED, 1], layers[STRIDE, 1]
     for r in range(n):
         start, end = place(layers, space.rows, 1, first + r), (target + r) * width
-        for c in range(width):
-            space.move[end + c] = scale * errors[start + c]
+        scaled(space.move[end : end + width], scale, errors[start : start + width])
 
 
 @helper
@@ -173,7 +175,7 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
         )  # fmt: skip
         point = space.other
         if plan.variant == EXACT:  # errors of D'' at w come back through the transposes that the next line replaces
-            space.transposes_along[:] = space.transposes
+            copy(space.transposes_along, space.transposes)
     else:
         take_z(layers, space, row, 0, b.outer_at, b.outer)
     gradient_at(loss, layers, space, point, b.outer_at, b.outer, one)
@@ -190,7 +192,7 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
         stride, b.hessian, vectors, b.outer,
     )  # fmt: skip
     if plan.variant == EXACT:
-        space.transposes[:] = space.transposes_along
+        copy(space.transposes, space.transposes_along)
         transpose(layers, space.along, space.transposes_along)
         exact_product(loss, layers, space, b)
         add_gradient(layers, rows, rows.h, rows.along_error, b.hessian_at, b.hessian, -alpha, space.along, space.along)
@@ -207,11 +209,12 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
         n = b.hessian
         add_gradient(layers, rows, rows.h, rows.error, b.hessian_at, 2 * n, -half, space.along, space.along)
         behind = n * stride
-        for j in range(start, start + n * stride):
-            rows.along_error[j] = rows.error[j] + rows.error[j + behind]
+        add_scaled(
+            rows.along_error[start : start + behind], rows.error[start : start + behind], one,
+            rows.error[start + behind : start + 2 * behind],
+        )  # fmt: skip
         move_rows(layers, space, rows.along_error, b.hessian_at, n, half * beta, b.outer)
-    for j in range(len(space.above)):
-        space.above[j] -= beta * space.along[j]
+    gain(space.above, -beta, space.along)
 
 
 @helper
@@ -230,12 +233,9 @@ def both_points(loss, layers, space, b, row, step, one):  # type: ignore[no-unty
     rows, n, first = space.rows, b.hessian, b.hessian_at
     start, behind = place(layers, rows, 1, first), n * layers[STRIDE, 1]
     take_z(layers, space, row, b.inner, first, n)
-    for j in range(start, start + behind):
-        moved = step * rows.along_z[j]
-        rows.h[j + behind] = rows.h[j] - moved
-        rows.h[j] += moved
+    z, moved = rows.h[start : start + behind], rows.along_z[start : start + behind]
+    add_scaled(rows.h[start + behind : start + 2 * behind], z, -step, moved)
+    gain(z, step, moved)
     for side in range(2):
-        sign = step if side == 0 else -step
-        for j in range(len(space.other)):
-            space.other[j] = space.above[j] + sign * space.along[j]
+        add_scaled(space.other, space.above, step if side == 0 else -step, space.along)
         gradient_at(loss, layers, space, space.other, first + side * n, n, one)
