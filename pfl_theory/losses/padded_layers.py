@@ -170,7 +170,7 @@ def add_scaled(out, a, scale, b):  # type: ignore[no-untyped-def]
 def weights_forward(layers, rows, w, k, first, n):  # type: ignore[no-untyped-def]
     """z_k of rows `first` .. from the activations below."""
     width, below = layers[PADDED, k], layers[STRIDE, k - 1]
-    one = rows.h[0] * 0 + 1
+    one = rows.zero[0] + 1
     add_product(
         one, rows.h, place(layers, rows, k - 1, first), below, 1, w, layers[WEIGHTS, k], width, rows.zero, 0, 0,
         rows.h, place(layers, rows, k, first), layers[STRIDE, k], n, width // WIDTH, layers[UNITS, k - 1] + 1,
@@ -195,7 +195,7 @@ def forward(loss, layers, rows, w, first, n):  # type: ignore[no-untyped-def]
 @helper
 def backward(layers, rows, transposes, first, n, error):  # type: ignore[no-untyped-def]
     """Errors of n rows of all layers from those of the last one."""
-    one = error[0] * 0 + 1
+    one = rows.zero[0] + 1
     for k in range(layers.shape[1] - 2, 1, -1):
         start, stride, width = place(layers, rows, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
         add_product(
@@ -358,7 +358,7 @@ def output_errors_along(loss, layers, rows, labels, shares, first, n):  # type: 
 def forward_along(layers, rows, w, v, first, n):  # type: ignore[no-untyped-def]
     """From the derivative of z_1 of n rows up to that of z_m, along v above the first layer."""
     last = layers.shape[1] - 2
-    one = rows.h[0] * 0 + 1
+    one = rows.zero[0] + 1
     for k in range(1, last + 1):
         start, stride, width = place(layers, rows, k, first), layers[STRIDE, k], layers[PADDED, k]
         if k > 1:
@@ -395,7 +395,7 @@ def add_bend(kind, h, rz, error, moved):  # type: ignore[no-untyped-def]
 @helper
 def backward_along(loss, layers, rows, transposes, along, first, n):  # type: ignore[no-untyped-def]
     """Derivatives of the errors of n rows; `along`: transposes of v. The errors themselves are in `rows.error`."""
-    one = rows.h[0] * 0 + 1
+    one = rows.zero[0] + 1
     for k in range(layers.shape[1] - 2, 1, -1):
         start, stride, width = place(layers, rows, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
         from_, above, at = place(layers, rows, k, first), layers[STRIDE, k], layers[TRANSPOSE, k]

@@ -1,9 +1,12 @@
 """Network route: batches of a network with hidden layers, the first layer through products of rows with each other.
 
-Rows that are mostly zeros run over what is not (``network_sparse.py``).
+Rows that are mostly zeros run over what is not (``network_sparse.py``), others on kept Gram matrices
+(``network_dense.py``).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +17,7 @@ from ...losses.padded_layers import PADDED, UNITS, WEIGHTS, layers_of
 from ...memory import remembered
 from ...problems.rows import RowOracle
 from .averaging import by_chunks
+from .network_dense import dense_steps, grams, keeps_gram
 from .network_sparse import sparse_rows, sparse_steps
 from .plan import EXACT, HESSIAN_FREE, PLAIN, LocalPlan, check_batches
 
@@ -22,7 +26,9 @@ DENSE = 0.5  # share of numbers that are not 0 from which on rows are multiplied
 
 
 def fits(oracle: object, plan: LocalPlan) -> bool:
-    """A network with a hidden layer, work counted in steps, and every expectation that a step takes by a batch."""
+    """A network with a hidden layer, work counted in steps, every expectation that a step takes by a batch, and data
+    that are mostly zeros, or so wide that the users' Gram matrices are small beside them.
+    """
     if not (isinstance(oracle, RowOracle) and isinstance(oracle.parameters, MLPParameters)):
         return False
     sizes = [plan.batch_outer]
@@ -30,7 +36,9 @@ def fits(oracle: object, plan: LocalPlan) -> bool:
         sizes.append(plan.batch_inner)
     if plan.variant in (EXACT, HESSIAN_FREE):
         sizes.append(plan.batch_hessian)
-    return plan.epochs == 0 and min(sizes) > 0 and len(oracle.parameters.sizes) > 2 and sparse(oracle)
+    return plan.epochs == 0 and min(sizes) > 0 and len(oracle.parameters.sizes) > 2 and (
+        sparse(oracle) or keeps_gram(oracle)
+    )
 
 
 def sparse(oracle: RowOracle) -> bool:
@@ -74,10 +82,15 @@ def steps(
     width = int((layers[UNITS, 0] + 1) * layers[PADDED, 1] + layers[WEIGHTS, -1])
     points = np.zeros((len(start), width), oracle.dtype)
     points[:, places] = start
-    rows = remembered(oracle, "sparse rows", lambda: sparse_rows(oracle))
-    data = (oracle.parameters, layers, rows, oracle.y, oracle.cumulative, oracle.fed.offsets)
-    call = (*data, users, points, plan, stream_key(seed, "batches"), round_)
+    about = (oracle.y, oracle.cumulative, oracle.fed.offsets, users, points, plan, stream_key(seed, "batches"), round_)
+    driver: Any
+    if sparse(oracle):
+        rows = remembered(oracle, "sparse rows", lambda: sparse_rows(oracle))
+        driver, call = sparse_steps, (oracle.parameters, layers, rows, *about)
+    else:
+        kept = remembered(oracle, "grams", lambda: grams(oracle))
+        driver, call = dense_steps, (oracle.parameters, layers, oracle.x, oracle.scale, *kept, *about)
     path, final = by_chunks(
-        oracle, users, plan, trace, keep, lambda *piece: sparse_steps(*call, *piece), 7.0 * plan.local_steps, width
+        oracle, users, plan, trace, keep, lambda *piece: driver(*call, *piece), 7.0 * plan.local_steps, width
     )
     return path[:, places], final[:, places]

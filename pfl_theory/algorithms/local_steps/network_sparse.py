@@ -12,7 +12,7 @@ from ...kernels.philox import draw
 from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
 from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import RowOracle
-from .network_step import batches_of, network_step, seen_width, workspace
+from .network_step import batches_of, label, network_step, seen_width, workspace
 from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
 
 
@@ -106,20 +106,12 @@ def copy_rows(source, at, row, target, target_at, target_row, rows, width):  # t
 
 
 @helper
-def add_point(table, row, above, width, out):  # type: ignore[no-untyped-def]
+def add_point(table, row, above, width, out, one):  # type: ignore[no-untyped-def]
     """out += the point: first layer without what stands beside it, then what is above."""
     wide = len(out) - len(above)
-    one = above[0] * 0 + 1
     for r in range(wide // width):
         gain(out[r * width : (r + 1) * width], one, table[r * row : r * row + width])
     gain(out[wide:], one, above)
-
-
-@helper
-def label(loss, y, drawn, coef, first, sign, labels, shares):  # type: ignore[no-untyped-def]
-    """Labels and shares of the drawn rows."""
-    for k in range(len(drawn)):
-        labels[first + k], shares[first + k] = y[drawn[k]], sign * loss.factor * coef[k]
 
 
 @kernel
@@ -131,7 +123,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     replace = plan.sampling == WITH_REPLACEMENT
     b, space = batches_of(plan), workspace(layers, plan, start)
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
-    vectors, wide = width // WIDTH, inputs * width
+    vectors, wide, one = width // WIDTH, inputs * width, space.rows.zero[0] + 1
     by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
     own = row // WIDTH if by_rule else vectors  # ||v|| takes the products of the rows of D' with each other
     table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
@@ -150,7 +142,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
         space.above[:] = origin[wide:]
         for t in range(tau):
             if trace:
-                add_point(table, row, space.above, width, total[t])
+                add_point(table, row, space.above, width, total[t], one)
             draw(key, round_, i, 3 * t + OUTER, lo, hi, cumulative, b.outer, replace, order, d1, c1)
             label(loss, y, d1, c1, b.outer_at, 1.0, space.labels, space.shares)
             if b.inner:
@@ -175,7 +167,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
             for k in range(data.tiles):
                 add_rows(data, d1, k, space.move, 0, width, table, row)
                 add_rows(data, d2, k, space.move, b.outer, width, table, row)
-        add_point(table, row, space.above, width, total[total.shape[0] - 1])
+        add_point(table, row, space.above, width, total[total.shape[0] - 1], one)
         if final.shape[0] > 0:
             copy_rows(table, 0, row, final[s], 0, width, inputs, width)
             final[s, wide:] = space.above

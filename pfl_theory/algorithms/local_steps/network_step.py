@@ -115,6 +115,13 @@ def workspace(layers, plan, like):  # type: ignore[no-untyped-def]
 
 
 @helper
+def label(loss, y, drawn, coef, first, sign, labels, shares):  # type: ignore[no-untyped-def]
+    """Labels and shares of the drawn rows."""
+    for k in range(len(drawn)):
+        labels[first + k], shares[first + k] = y[drawn[k]], sign * loss.factor * coef[k]
+
+
+@helper
 def gradient_at(loss, layers, space, w, first, n, one):  # type: ignore[no-untyped-def]
     """Errors of n rows at the weights `w` above the first layer, from their z_1; transposes of w are left behind."""
     forward(loss, layers, space.rows, w, first, n)
