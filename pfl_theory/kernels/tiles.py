@@ -15,6 +15,8 @@ from numba.core import cgutils
 from numba.core import types as _types
 from numba.extending import intrinsic
 
+from .jit import helper
+
 types: Any = _types
 WIDTH = 8  # numbers of a vector, whatever registers the machine has
 ROWS, COLUMNS = 5, 2  # rows of numbers and columns of vectors of a tile: its sums and operands fill 16 registers
@@ -73,12 +75,8 @@ def _flat(kind: Any) -> Any:
 
 
 @intrinsic
-def add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]  # noqa: E501
-    """out = base + scale * (a b), `rows` x `depth` times `depth` x `vectors` vectors.
-
-    a[i, k] stands at a_at + i a_row + k a_k (so a may be a transpose), rows of b, base and out every b_k, base_row and
-    out_row numbers. `base` may be `out`, or one row for all (base_row = 0).
-    """
+def _add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]  # noqa: E501
+    """See :func:`add_product`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         left, right, start, result = (_data(context, builder, signature, args, k) for k in (1, 5, 8, 11))
@@ -122,10 +120,8 @@ def add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_
 
 
 @intrinsic
-def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, out_at, vectors, row):  # type: ignore[no-untyped-def]
-    """out += sum_j values[j] * (row places[j] of the table), j = first .. last - 1; rows of `vectors` vectors, every
-    `row` numbers.
-    """
+def _sum_of_rows(typingctx, values, places, first, last, table, table_at, out, out_at, vectors, row):  # type: ignore[no-untyped-def]
+    """See :func:`sum_of_rows`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         factors, indices, rows, result = (_data(context, builder, signature, args, k) for k in (0, 1, 4, 6))
@@ -158,10 +154,8 @@ def sum_of_rows(typingctx, values, places, first, last, table, table_at, out, ou
 
 
 @intrinsic
-def add_to_rows(typingctx, values, places, first, last, source, source_at, table, table_at, vectors, row):  # type: ignore[no-untyped-def]
-    """Row places[j] of the table gains values[j] * source, j = first .. last - 1: the transpose of
-    :func:`sum_of_rows`.
-    """
+def _add_to_rows(typingctx, values, places, first, last, source, source_at, table, table_at, vectors, row):  # type: ignore[no-untyped-def]
+    """See :func:`add_to_rows`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         factors, indices, given, rows = (_data(context, builder, signature, args, k) for k in (0, 1, 4, 6))
@@ -189,10 +183,8 @@ def add_to_rows(typingctx, values, places, first, last, source, source_at, table
 
 
 @intrinsic
-def square_of_rows(typingctx, table, at, rows, row, vectors):  # type: ignore[no-untyped-def]
-    """Sum of the squares of `rows` rows of `vectors` vectors, every `row` numbers: of a row lane by lane in its own
-    precision, of rows in double precision.
-    """
+def _square_of_rows(typingctx, table, at, rows, row, vectors):  # type: ignore[no-untyped-def]
+    """See :func:`square_of_rows`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         data = _data(context, builder, signature, args, 0)
@@ -220,8 +212,8 @@ def square_of_rows(typingctx, table, at, rows, row, vectors):  # type: ignore[no
 
 
 @intrinsic
-def transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, across):  # type: ignore[no-untyped-def]
-    """out[j, i] = source[i, j], `down` x `across` blocks of WIDTH x WIDTH numbers; rows every `row`, `out_row`."""
+def _transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, across):  # type: ignore[no-untyped-def]
+    """See :func:`transpose_blocks`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         given, result = (_data(context, builder, signature, args, k) for k in (0, 3))
@@ -258,3 +250,43 @@ def transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, acr
 
     flat, n = _flat(source), types.intp
     return types.none(flat, n, n, flat, n, n, n, n), generate
+
+
+@helper
+def add_product(scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]
+    """out = base + scale * (a b), `rows` x `depth` times `depth` x `vectors` vectors.
+
+    a[i, k] stands at a_at + i a_row + k a_k (so a may be a transpose), rows of b, base and out every b_k, base_row and
+    out_row numbers. `base` may be `out`, or one row for all (base_row = 0).
+    """
+    _add_product(scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth)
+
+
+@helper
+def sum_of_rows(values, places, first, last, table, table_at, out, out_at, vectors, row):  # type: ignore[no-untyped-def]
+    """out += sum_j values[j] * (row places[j] of the table), j = first .. last - 1; rows of `vectors` vectors, every
+    `row` numbers.
+    """
+    _sum_of_rows(values, places, first, last, table, table_at, out, out_at, vectors, row)
+
+
+@helper
+def add_to_rows(values, places, first, last, source, source_at, table, table_at, vectors, row):  # type: ignore[no-untyped-def]
+    """Row places[j] of the table gains values[j] * source, j = first .. last - 1: the transpose of
+    :func:`sum_of_rows`.
+    """
+    _add_to_rows(values, places, first, last, source, source_at, table, table_at, vectors, row)
+
+
+@helper
+def square_of_rows(table, at, rows, row, vectors):  # type: ignore[no-untyped-def]
+    """Sum of the squares of `rows` rows of `vectors` vectors, every `row` numbers: of a row lane by lane in its own
+    precision, of rows in double precision.
+    """
+    return _square_of_rows(table, at, rows, row, vectors)
+
+
+@helper
+def transpose_blocks(source, at, row, out, out_at, out_row, down, across):  # type: ignore[no-untyped-def]
+    """out[j, i] = source[i, j], `down` x `across` blocks of WIDTH x WIDTH numbers; rows every `row`, `out_row`."""
+    _transpose_blocks(source, at, row, out, out_at, out_row, down, across)

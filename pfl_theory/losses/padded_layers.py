@@ -12,7 +12,7 @@ meet the same weights. Formulas: docs/theory/networks.md#5-14.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -33,13 +33,13 @@ def padded(n: int) -> int:
     return -(-n // WIDTH) * WIDTH
 
 
-def layers_of(sizes: NDArray) -> NDArray:
-    """Where layers stand: for k = 0 .. m units, width, stride; strides of the layers 1 .. k - 1 together; where the
+def layers_of(sizes: NDArray, capacity: int) -> NDArray:
+    """Where layers stand: for k = 0 .. m units, width, stride; where `capacity` rows of layers k >= 1 begin; where the
     weights of layers k >= 2 and their transposes begin. Column m + 1 holds the ends.
 
     Examples
     --------
-    >>> layers_of(np.array([784, 80, 60, 10]))[[UNITS, PADDED, STRIDE]].tolist()
+    >>> layers_of(np.array([784, 80, 60, 10]), 40)[[UNITS, PADDED, STRIDE]].tolist()
     [[784, 80, 60, 10, 0], [784, 80, 64, 16, 0], [792, 88, 64, 16, 0]]
     """
     last = len(sizes) - 1
@@ -47,7 +47,7 @@ def layers_of(sizes: NDArray) -> NDArray:
     for k, units in enumerate(map(int, sizes)):
         table[UNITS, k], table[PADDED, k], table[STRIDE, k] = units, padded(units), padded(units + 1)
         if k >= 1:
-            table[BEFORE, k + 1] = table[BEFORE, k] + table[STRIDE, k]
+            table[BEFORE, k + 1] = table[BEFORE, k] + capacity * table[STRIDE, k]
         if k >= 2:
             below = int(sizes[k - 1])
             table[WEIGHTS, k + 1] = table[WEIGHTS, k] + (below + 1) * padded(units)
@@ -55,41 +55,22 @@ def layers_of(sizes: NDArray) -> NDArray:
     return table
 
 
-class Rows(NamedTuple):
-    """Scratch for `capacity` rows: activations with a 1 after the units, derivatives of the activation function, errors
-    (dl/dz), and their derivatives along a direction; rows of the output without padding; one row of zeros.
-    """
+# Rows of the scratch, one array of a type: activations with a 1 after the units, derivatives of the activation function,
+# errors dl/dz, their derivatives along a direction, the outputs without padding, zeros. One array and not a tuple of
+# arrays, which would enter every function number by number and take most of the time of compilation.
+H, SLOPE, ERROR, ALONG_Z, ALONG_H, ALONG_ERROR, OUTPUTS, ZERO = range(8)
 
-    capacity: int
-    h: NDArray
-    slope: NDArray
-    error: NDArray
-    along_z: NDArray
-    along_h: NDArray
-    along_error: NDArray
-    outputs: NDArray
-    zero: NDArray
+
+def scratch_for(layers: NDArray, capacity: int, dtype: np.dtype) -> NDArray:
+    """Scratch for `capacity` rows, those of which the table of layers was made."""
+    outputs = 6 * capacity * int(layers[UNITS, -2])
+    return np.zeros((8, max(int(layers[BEFORE, -1]), outputs, int(layers[PADDED, 1:].max()))), dtype)
 
 
 @helper
-def rows_for(layers, capacity, like):  # type: ignore[no-untyped-def]
-    """Scratch for `capacity` rows of the type of `like`."""
-    last = layers.shape[1] - 2
-    total, widest = capacity * layers[BEFORE, last + 1], 0
-    for k in range(1, last + 1):
-        widest = max(widest, layers[PADDED, k])
-    outputs = 6 * capacity * layers[UNITS, last]
-    h, slope, error = np.zeros(total, like.dtype), np.zeros(total, like.dtype), np.zeros(total, like.dtype)
-    z, along, moved = np.zeros(total, like.dtype), np.zeros(total, like.dtype), np.zeros(total, like.dtype)
-    return Rows(
-        capacity, h, slope, error, z, along, moved, np.zeros(outputs, like.dtype), np.zeros(widest, like.dtype)
-    )
-
-
-@helper
-def place(layers, rows, k, first):  # type: ignore[no-untyped-def]
+def place(layers, k, first):  # type: ignore[no-untyped-def]
     """Where row `first` of layer k stands."""
-    return rows.capacity * layers[BEFORE, k] + first * layers[STRIDE, k]
+    return layers[BEFORE, k] + first * layers[STRIDE, k]
 
 
 def elu_pair(a: Any, t: Any) -> Any:  # pragma: no cover - stands for its overload
@@ -170,39 +151,39 @@ def add_scaled(out, a, scale, b):  # type: ignore[no-untyped-def]
 def weights_forward(layers, rows, w, k, first, n):  # type: ignore[no-untyped-def]
     """z_k of rows `first` .. from the activations below."""
     width, below = layers[PADDED, k], layers[STRIDE, k - 1]
-    one = rows.zero[0] + 1
+    one = rows.dtype.type(1.0)
     add_product(
-        one, rows.h, place(layers, rows, k - 1, first), below, 1, w, layers[WEIGHTS, k], width, rows.zero, 0, 0,
-        rows.h, place(layers, rows, k, first), layers[STRIDE, k], n, width // WIDTH, layers[UNITS, k - 1] + 1,
+        one, rows[H], place(layers, k - 1, first), below, 1, w, layers[WEIGHTS, k], width, rows[ZERO], 0, 0,
+        rows[H], place(layers, k, first), layers[STRIDE, k], n, width // WIDTH, layers[UNITS, k - 1] + 1,
     )  # fmt: skip
 
 
 @helper
 def forward(loss, layers, rows, w, first, n):  # type: ignore[no-untyped-def]
-    """From z_1 of n rows in `rows.h` up to z_m, with the derivatives of the activations."""
+    """From z_1 of n rows in `rows[H]` up to z_m, with the derivatives of the activations."""
     last = layers.shape[1] - 2
     for k in range(1, last + 1):
         if k > 1:
             weights_forward(layers, rows, w, k, first, n)
         if k < last:
-            start, stride, units = place(layers, rows, k, first), layers[STRIDE, k], layers[UNITS, k]
+            start, stride, units = place(layers, k, first), layers[STRIDE, k], layers[UNITS, k]
             end = start + n * stride
-            activate(loss.activation, loss.elu, rows.h[start:end], rows.slope[start:end])
+            activate(loss.activation, loss.elu, rows[H][start:end], rows[SLOPE][start:end])
             for r in range(n):
-                rows.h[start + r * stride + units] = 1.0
+                rows[H, start + r * stride + units] = 1.0
 
 
 @helper
 def backward(layers, rows, transposes, first, n, error):  # type: ignore[no-untyped-def]
     """Errors of n rows of all layers from those of the last one."""
-    one = rows.zero[0] + 1
+    one = rows.dtype.type(1.0)
     for k in range(layers.shape[1] - 2, 1, -1):
-        start, stride, width = place(layers, rows, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
+        start, stride, width = place(layers, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
         add_product(
-            one, error, place(layers, rows, k, first), layers[STRIDE, k], 1, transposes, layers[TRANSPOSE, k], width,
-            rows.zero, 0, 0, error, start, stride, n, width // WIDTH, layers[UNITS, k],
+            one, error, place(layers, k, first), layers[STRIDE, k], 1, transposes, layers[TRANSPOSE, k], width,
+            rows[ZERO], 0, 0, error, start, stride, n, width // WIDTH, layers[UNITS, k],
         )  # fmt: skip
-        multiply(error[start : start + n * stride], rows.slope[start : start + n * stride])
+        multiply(error[start : start + n * stride], rows[SLOPE][start : start + n * stride])
 
 
 @helper
@@ -211,7 +192,7 @@ def add_gradient(layers, rows, h, error, first, n, scale, base, out):  # type: i
     for k in range(2, layers.shape[1] - 1):
         width, at = layers[PADDED, k], layers[WEIGHTS, k]
         add_product(
-            scale, h, place(layers, rows, k - 1, first), 1, layers[STRIDE, k - 1], error, place(layers, rows, k, first),
+            scale, h, place(layers, k - 1, first), 1, layers[STRIDE, k - 1], error, place(layers, k, first),
             layers[STRIDE, k], base, at, width, out, at, width, layers[UNITS, k - 1] + 1, width // WIDTH, n,
         )  # fmt: skip
 
@@ -261,27 +242,26 @@ def probabilities(q):  # type: ignore[no-untyped-def]
 
 
 @helper
-def part(rows, which, n, classes):  # type: ignore[no-untyped-def]
-    """Scratch `which` of n rows of outputs."""
-    size = rows.capacity * classes
-    return rows.outputs[which * size : which * size + n * classes].reshape(n, classes)
+def packed_outputs(rows, n, classes):  # type: ignore[no-untyped-def]
+    """Scratch for n rows of outputs, six times."""
+    return rows[OUTPUTS][: 6 * n * classes].reshape(6, n, classes)
 
 
 @helper
-def without_padding(layers, rows, values, first, out):  # type: ignore[no-untyped-def]
+def without_padding(layers, values, first, out):  # type: ignore[no-untyped-def]
     """Rows of the last layer, packed."""
     last = layers.shape[1] - 2
-    start, stride = place(layers, rows, last, first), layers[STRIDE, last]
+    start, stride = place(layers, last, first), layers[STRIDE, last]
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
             out[r, c] = values[start + r * stride + c]
 
 
 @helper
-def with_padding(layers, rows, packed, first, values):  # type: ignore[no-untyped-def]
+def with_padding(layers, packed, first, values):  # type: ignore[no-untyped-def]
     """The inverse of :func:`without_padding`."""
     last = layers.shape[1] - 2
-    start, stride = place(layers, rows, last, first), layers[STRIDE, last]
+    start, stride = place(layers, last, first), layers[STRIDE, last]
     for r in range(packed.shape[0]):
         for c in range(packed.shape[1]):
             values[start + r * stride + c] = packed[r, c]
@@ -310,8 +290,9 @@ def predict(objective, o, q):  # type: ignore[no-untyped-def]
 def output_errors(loss, layers, rows, labels, shares, first, n):  # type: ignore[no-untyped-def]
     """dl/dz of the last layer of n rows."""
     classes = layers[UNITS, layers.shape[1] - 2]
-    o, slope, q = part(rows, 0, n, classes), part(rows, 1, n, classes), part(rows, 2, n, classes)
-    without_padding(layers, rows, rows.h, first, o)
+    packed = packed_outputs(rows, n, classes)
+    o, slope, q = packed[0], packed[1], packed[2]
+    without_padding(layers, rows[H], first, o)
     apply_output(loss, o, slope)
     predict(loss.objective, o, q)
     mlp.residuals(loss.objective, labels[first : first + n], shares[first : first + n], q)
@@ -319,17 +300,18 @@ def output_errors(loss, layers, rows, labels, shares, first, n):  # type: ignore
         mlp.times_softmax_jacobian(o, q, q)
     elif loss.output != LINEAR:
         mlp.scaled_by(slope.reshape(o.size), q.reshape(o.size))
-    with_padding(layers, rows, q, first, rows.error)
+    with_padding(layers, q, first, rows[ERROR])
 
 
 @helper
 def output_errors_along(loss, layers, rows, labels, shares, first, n):  # type: ignore[no-untyped-def]
-    """The same, and the derivative along the direction of `rows.along_z`."""
+    """The same, and the derivative along the direction of `rows[ALONG_Z]`."""
     classes = layers[UNITS, layers.shape[1] - 2]
-    o, slope, q = part(rows, 0, n, classes), part(rows, 1, n, classes), part(rows, 2, n, classes)
-    rz, ro, rq = part(rows, 3, n, classes), part(rows, 4, n, classes), part(rows, 5, n, classes)
-    without_padding(layers, rows, rows.h, first, o)
-    without_padding(layers, rows, rows.along_z, first, rz)
+    packed = packed_outputs(rows, n, classes)
+    o, slope, q = packed[0], packed[1], packed[2]
+    rz, ro, rq = packed[3], packed[4], packed[5]
+    without_padding(layers, rows[H], first, o)
+    without_padding(layers, rows[ALONG_Z], first, rz)
     apply_output(loss, o, slope)
     if loss.output == SOFTMAX:
         mlp.times_softmax_jacobian(o, rz, ro)
@@ -347,8 +329,8 @@ def output_errors_along(loss, layers, rows, labels, shares, first, n):  # type: 
         mlp.scaled_along(
             loss.output, o.reshape(size), slope.reshape(size), rz.reshape(size), q.reshape(size), rq.reshape(size)
         )
-    with_padding(layers, rows, q, first, rows.error)
-    with_padding(layers, rows, rq, first, rows.along_error)
+    with_padding(layers, q, first, rows[ERROR])
+    with_padding(layers, rq, first, rows[ALONG_ERROR])
 
 
 # --- derivatives along a direction -----------------------------------------------------------------------------------
@@ -358,23 +340,23 @@ def output_errors_along(loss, layers, rows, labels, shares, first, n):  # type: 
 def forward_along(layers, rows, w, v, first, n):  # type: ignore[no-untyped-def]
     """From the derivative of z_1 of n rows up to that of z_m, along v above the first layer."""
     last = layers.shape[1] - 2
-    one = rows.zero[0] + 1
+    one = rows.dtype.type(1.0)
     for k in range(1, last + 1):
-        start, stride, width = place(layers, rows, k, first), layers[STRIDE, k], layers[PADDED, k]
+        start, stride, width = place(layers, k, first), layers[STRIDE, k], layers[PADDED, k]
         if k > 1:
-            from_, below, at = place(layers, rows, k - 1, first), layers[STRIDE, k - 1], layers[WEIGHTS, k]
+            from_, below, at = place(layers, k - 1, first), layers[STRIDE, k - 1], layers[WEIGHTS, k]
             inputs, vectors = layers[UNITS, k - 1], width // WIDTH
             add_product(
-                one, rows.h, from_, below, 1, v, at, width, rows.zero, 0, 0, rows.along_z, start, stride, n, vectors,
+                one, rows[H], from_, below, 1, v, at, width, rows[ZERO], 0, 0, rows[ALONG_Z], start, stride, n, vectors,
                 inputs + 1,
             )  # fmt: skip
             add_product(
-                one, rows.along_h, from_, below, 1, w, at, width, rows.along_z, start, stride, rows.along_z, start,
+                one, rows[ALONG_H], from_, below, 1, w, at, width, rows[ALONG_Z], start, stride, rows[ALONG_Z], start,
                 stride, n, vectors, inputs,
             )  # fmt: skip
         if k < last:
             end = start + n * stride
-            product(rows.along_h[start:end], rows.slope[start:end], rows.along_z[start:end])
+            product(rows[ALONG_H][start:end], rows[SLOPE][start:end], rows[ALONG_Z][start:end])
 
 
 @helper
@@ -394,22 +376,22 @@ def add_bend(kind, h, rz, error, moved):  # type: ignore[no-untyped-def]
 
 @helper
 def backward_along(loss, layers, rows, transposes, along, first, n):  # type: ignore[no-untyped-def]
-    """Derivatives of the errors of n rows; `along`: transposes of v. The errors themselves are in `rows.error`."""
-    one = rows.zero[0] + 1
+    """Derivatives of the errors of n rows; `along`: transposes of v. The errors themselves are in `rows[ERROR]`."""
+    one = rows.dtype.type(1.0)
     for k in range(layers.shape[1] - 2, 1, -1):
-        start, stride, width = place(layers, rows, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
-        from_, above, at = place(layers, rows, k, first), layers[STRIDE, k], layers[TRANSPOSE, k]
+        start, stride, width = place(layers, k - 1, first), layers[STRIDE, k - 1], layers[PADDED, k - 1]
+        from_, above, at = place(layers, k, first), layers[STRIDE, k], layers[TRANSPOSE, k]
         vectors, units, end = width // WIDTH, layers[UNITS, k], start + n * stride
         add_product(
-            one, rows.along_error, from_, above, 1, transposes, at, width, rows.zero, 0, 0, rows.along_error, start,
+            one, rows[ALONG_ERROR], from_, above, 1, transposes, at, width, rows[ZERO], 0, 0, rows[ALONG_ERROR], start,
             stride, n, vectors, units,
         )  # fmt: skip
         add_product(
-            one, rows.error, from_, above, 1, along, at, width, rows.along_error, start, stride, rows.along_error,
+            one, rows[ERROR], from_, above, 1, along, at, width, rows[ALONG_ERROR], start, stride, rows[ALONG_ERROR],
             start, stride, n, vectors, units,
         )  # fmt: skip
-        multiply(rows.along_error[start:end], rows.slope[start:end])
+        multiply(rows[ALONG_ERROR][start:end], rows[SLOPE][start:end])
         add_bend(
-            loss.activation, rows.h[start:end], rows.along_z[start:end], rows.error[start:end],
-            rows.along_error[start:end],
+            loss.activation, rows[H][start:end], rows[ALONG_Z][start:end], rows[ERROR][start:end],
+            rows[ALONG_ERROR][start:end],
         )  # fmt: skip

@@ -19,6 +19,7 @@ from ...problems.rows import RowOracle
 from .averaging import by_chunks
 from .network_dense import dense_steps, grams, keeps_gram
 from .network_sparse import sparse_rows, sparse_steps
+from .network_step import batches_of, workspace
 from .plan import EXACT, HESSIAN_FREE, PLAIN, LocalPlan, check_batches
 
 PRIORITY = 20
@@ -51,7 +52,7 @@ def places_of(layers: NDArray) -> NDArray:
 
     Examples
     --------
-    >>> places_of(layers_of(np.array([2, 1, 1]))).tolist()
+    >>> places_of(layers_of(np.array([2, 1, 1]), 1)).tolist()
     [0, 8, 16, 24, 32]
     """
     found, last = [], layers.shape[1] - 2
@@ -77,12 +78,14 @@ def steps(
 ) -> tuple[NDArray, NDArray]:
     """Local steps of `users`: see :func:`~pfl_theory.algorithms.local_steps.local_steps`."""
     check_batches(oracle, plan)
-    layers = remembered(oracle, "layers", lambda: layers_of(oracle.parameters.sizes))
+    b = batches_of(plan)
+    layers = layers_of(oracle.parameters.sizes, b.rows)
     places = remembered(oracle, "places of weights", lambda: places_of(layers))
     width = int((layers[UNITS, 0] + 1) * layers[PADDED, 1] + layers[WEIGHTS, -1])
     points = np.zeros((len(start), width), oracle.dtype)
     points[:, places] = start
-    about = (oracle.y, oracle.cumulative, oracle.fed.offsets, users, points, plan, stream_key(seed, "batches"), round_)
+    about = (oracle.y, oracle.cumulative, oracle.fed.offsets, users, points, plan, b)
+    streams = (stream_key(seed, "batches"), round_)
     driver: Any
     if sparse(oracle):
         rows = remembered(oracle, "sparse rows", lambda: sparse_rows(oracle))
@@ -90,7 +93,9 @@ def steps(
     else:
         kept = remembered(oracle, "grams", lambda: grams(oracle))
         driver, call = dense_steps, (oracle.parameters, layers, oracle.x, oracle.scale, *kept, *about)
-    path, final = by_chunks(
-        oracle, users, plan, trace, keep, lambda *piece: driver(*call, *piece), 7.0 * plan.local_steps, width
-    )
+
+    def run(*piece: Any) -> None:
+        driver(*call, workspace(layers, b, oracle.dtype), *streams, *piece)
+
+    path, final = by_chunks(oracle, users, plan, trace, keep, run, 7.0 * plan.local_steps, width)
     return path[:, places], final[:, places]

@@ -17,7 +17,7 @@ from ...kernels.philox import draw
 from ...kernels.tiles import WIDTH, add_product, square_of_rows
 from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import KEPT_GRAM_SHARE, RowOracle
-from .network_step import batches_of, label, network_step, seen_width, workspace
+from .network_step import ABOVE, label, network_step, seen_width
 from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
 
 
@@ -115,12 +115,11 @@ def add_moved(origin, x, factors, above, scratch, out, one):  # type: ignore[no-
 
 @kernel
 def dense_steps(  # type: ignore[no-untyped-def]
-    loss, layers, x, scale, grams, gram_starts, y, cumulative, offsets, users, start, plan, key, round_, first, last,
+    loss, layers, x, scale, grams, gram_starts, y, cumulative, offsets, users, start, plan, b, space, key, round_, first, last,
     total, final,
 ):  # fmt: skip
     """As ``row_steps``; points are the first layer's weights, transposed, then those above (``padded_layers``)."""
     tau, trace, replace = plan.local_steps, total.shape[0] > 1, plan.sampling == WITH_REPLACEMENT
-    b, space = batches_of(plan), workspace(layers, plan, start)
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
     wide, by_rule = inputs * width, plan.variant == HESSIAN_FREE and plan.delta == 0.0
     largest = 0
@@ -129,7 +128,7 @@ def dense_steps(  # type: ignore[no-untyped-def]
     order, batch = np.arange(0 if replace else largest), b.inner + b.outer + b.hessian
     drawn, coef, end = np.empty(tau * batch, np.int64), np.empty(batch, start.dtype), np.empty(start.shape[1], start.dtype)
     c0, c1, c2 = coef[: b.inner], coef[b.inner : b.inner + b.outer], coef[b.inner + b.outer :]
-    scratch, one = np.empty((inputs, width), start.dtype), space.rows.zero[0] + 1
+    scratch, one = np.empty((inputs, width), start.dtype), start.dtype.type(1.0)
     for s in range(first, last):
         i = users[s]
         lo, hi = offsets[i], offsets[i + 1]
@@ -148,7 +147,7 @@ def dense_steps(  # type: ignore[no-untyped-def]
         known = np.empty((q, inputs), start.dtype)
         rows_and_one(x, scale, distinct, known)
         origin = start[i if start.shape[0] > 1 else 0]
-        copy(space.above, origin[wide:])
+        copy(space.points[ABOVE], origin[wide:])
         z, factors = np.dot(known, origin[:wide].reshape(inputs, width)), np.zeros((q, width), start.dtype)
         whole, gram = grams[gram_starts[i] : gram_starts[i + 1]].reshape(m, m), np.empty((q, q), start.dtype)
         for j in range(q):
@@ -159,7 +158,7 @@ def dense_steps(  # type: ignore[no-untyped-def]
         size = square_of_rows(origin, 0, inputs, width, width // WIDTH) if by_rule else 0.0
         for t in range(tau):
             if trace:
-                add_moved(origin, known, factors, space.above, scratch, total[t], one)
+                add_moved(origin, known, factors, space.points[ABOVE], scratch, total[t], one)
             d, n = drawn[t * batch : (t + 1) * batch], numbers[t * batch : (t + 1) * batch]
             label(loss, y, d[: b.outer], c1, b.outer_at, 1.0, space.labels, space.shares)
             label(loss, y, d[b.outer : b.outer + b.inner], c0, 0, 1.0, space.labels, space.shares)
@@ -180,7 +179,7 @@ def dense_steps(  # type: ignore[no-untyped-def]
                 move_z(z, gram, moving, space.move, width, spare, one)
                 size += product_of_moves(space.move, z, moving, width) if by_rule else 0.0
         end[:] = 0.0
-        add_moved(origin, known, factors, space.above, scratch, end, one)
+        add_moved(origin, known, factors, space.points[ABOVE], scratch, end, one)
         gain(total[total.shape[0] - 1], one, end)
         if final.shape[0] > 0:
             copy(final[s], end)

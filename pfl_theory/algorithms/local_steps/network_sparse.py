@@ -12,7 +12,7 @@ from ...kernels.philox import draw
 from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
 from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import RowOracle
-from .network_step import batches_of, label, network_step, seen_width, workspace
+from .network_step import ABOVE, label, network_step, seen_width
 from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
 
 
@@ -116,14 +116,13 @@ def add_point(table, row, above, width, out, one):  # type: ignore[no-untyped-de
 
 @kernel
 def sparse_steps(  # type: ignore[no-untyped-def]
-    loss, layers, data, y, cumulative, offsets, users, start, plan, key, round_, first, last, total, final
+    loss, layers, data, y, cumulative, offsets, users, start, plan, b, space, key, round_, first, last, total, final
 ):
     """As ``row_steps``; points are the first layer's weights, transposed, then those above (``padded_layers``)."""
     tau, trace = plan.local_steps, total.shape[0] > 1
     replace = plan.sampling == WITH_REPLACEMENT
-    b, space = batches_of(plan), workspace(layers, plan, start)
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
-    vectors, wide, one = width // WIDTH, inputs * width, space.rows.zero[0] + 1
+    vectors, wide, one = width // WIDTH, inputs * width, start.dtype.type(1.0)
     by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
     own = row // WIDTH if by_rule else vectors  # ||v|| takes the products of the rows of D' with each other
     table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
@@ -139,10 +138,10 @@ def sparse_steps(  # type: ignore[no-untyped-def]
         lo, hi = offsets[i], offsets[i + 1]
         origin = start[i if start.shape[0] > 1 else 0]
         copy_rows(origin, 0, width, table, 0, row, inputs, width)
-        space.above[:] = origin[wide:]
+        space.points[ABOVE, :] = origin[wide:]
         for t in range(tau):
             if trace:
-                add_point(table, row, space.above, width, total[t], one)
+                add_point(table, row, space.points[ABOVE], width, total[t], one)
             draw(key, round_, i, 3 * t + OUTER, lo, hi, cumulative, b.outer, replace, order, d1, c1)
             label(loss, y, d1, c1, b.outer_at, 1.0, space.labels, space.shares)
             if b.inner:
@@ -167,7 +166,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
             for k in range(data.tiles):
                 add_rows(data, d1, k, space.move, 0, width, table, row)
                 add_rows(data, d2, k, space.move, b.outer, width, table, row)
-        add_point(table, row, space.above, width, total[total.shape[0] - 1], one)
+        add_point(table, row, space.points[ABOVE], width, total[total.shape[0] - 1], one)
         if final.shape[0] > 0:
             copy_rows(table, 0, row, final[s], 0, width, inputs, width)
-            final[s, wide:] = space.above
+            final[s, wide:] = space.points[ABOVE]
