@@ -10,6 +10,7 @@ from ...kernels.philox import draw, stream_key
 from ...losses import dispatch
 from ...problems.rows import RowOracle
 from .averaging import by_chunks
+from .difference import difference_step
 from .plan import EXACT, FIRST_ORDER, HESSIAN, INNER, OUTER, PLAIN, WITH_REPLACEMENT, LocalPlan, check_batches
 
 PRIORITY = 0
@@ -82,14 +83,15 @@ def row_steps(  # type: ignore[no-untyped-def]
                 if plan.variant == EXACT:
                     _hvp(loss, i, x, y, scale, rows, coef, w, v, h)
                 else:
+                    delta = difference_step(plan.delta, w, v)
                     for j in range(d):
-                        moved[j] = w[j] + plan.delta * v[j]
+                        moved[j] = w[j] + delta * v[j]
                     _gradient(loss, i, x, y, scale, rows, coef, moved, h)
                     for j in range(d):
-                        moved[j] = w[j] - plan.delta * v[j]
+                        moved[j] = w[j] - delta * v[j]
                     _gradient(loss, i, x, y, scale, rows, coef, moved, g)
                     for j in range(d):
-                        h[j] = (h[j] - g[j]) / (2.0 * plan.delta)
+                        h[j] = (h[j] - g[j]) / (2.0 * delta)
                 for j in range(d):
                     v[j] -= plan.alpha * h[j]
             for j in range(d):
