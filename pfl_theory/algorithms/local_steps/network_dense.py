@@ -18,7 +18,7 @@ from ...kernels.tiles import WIDTH, add_product, square_of_rows
 from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import KEPT_GRAM_SHARE, RowOracle
 from .network_step import ABOVE, label, network_step, seen_width
-from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
+from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
 
 
 def keeps_gram(oracle: RowOracle) -> bool:
@@ -121,7 +121,7 @@ def dense_steps(  # type: ignore[no-untyped-def]
     """As ``row_steps``; points are the first layer's weights, transposed, then those above (``padded_layers``)."""
     tau, trace, replace = plan.local_steps, total.shape[0] > 1, plan.sampling == WITH_REPLACEMENT
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
-    wide, by_rule = inputs * width, plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    wide, by_rule = inputs * width, plan.variant == HESSIAN_FREE and plan.delta == BY_ROUNDING
     largest = 0
     for s in range(first, last):
         largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])

@@ -13,7 +13,7 @@ from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
 from ...losses.padded_layers import PADDED, UNITS, copy, gain
 from ...problems.rows import RowOracle
 from .network_step import ABOVE, label, network_step, seen_width
-from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
+from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
 
 
 TILE = 112  # features: their rows of the table stay in the first-level cache while all rows of a step pass
@@ -123,7 +123,7 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     replace = plan.sampling == WITH_REPLACEMENT
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
     vectors, wide, one = width // WIDTH, inputs * width, start.dtype.type(1.0)
-    by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    by_rule = plan.variant == HESSIAN_FREE and plan.delta == BY_ROUNDING
     own = row // WIDTH if by_rule else vectors  # ||v|| takes the products of the rows of D' with each other
     table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
     largest = 0

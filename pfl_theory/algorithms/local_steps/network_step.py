@@ -52,7 +52,7 @@ from ...losses.padded_layers import (
     transpose,
 )
 from .difference import step_by_rounding
-from .plan import EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan
+from .plan import BY_ROUNDING, EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan
 
 
 class Batches(NamedTuple):
@@ -217,7 +217,7 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
         move_rows(layers, space, rows[ALONG_ERROR], b.hessian_at, b.hessian, alpha * beta, b.outer)
     else:
         delta = plan.delta
-        if delta == 0.0:
+        if delta == BY_ROUNDING:
             size = square_first + square_of_rows(space.points[ABOVE], 0, len(space.points[ABOVE]) // WIDTH, WIDTH, 1)
             delta = step_by_rounding(size, square_of_direction(layers, space, b, row), rows[H])
         step = number(delta)
