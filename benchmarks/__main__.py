@@ -1,4 +1,4 @@
-"""``python -m benchmarks [logistic_round | network_round | monte_carlo | wasserstein | compilation] ...``: all of them unless named."""
+"""``python -m benchmarks NAME ...``, of the names below: all of them unless named."""
 
 from __future__ import annotations
 

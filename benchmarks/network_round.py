@@ -1,5 +1,5 @@
-"""One round of FedAvg and of Per-FedAvg on the paper's networks: 10 users of its split, tau = 10, batches of 40 (three a
-step where the algorithm takes three), float32, two threads; MNIST (784-80-60-10) and CIFAR-10 (3072-80-60-10), ELU.
+"""One round of FedAvg and of Per-FedAvg on the paper's networks: 10 users of its split, tau = 10, batches of 40 (three
+a step where the algorithm takes three), float32, two threads; MNIST (784-80-60-10), CIFAR-10 (3072-80-60-10), ELU.
 
 Contenders: ours; the matrix products of the plain algorithm alone, by the same BLAS, user by user on two threads; JAX
 with jit, users side by side (vmap) and one after the other (lax.map), Hessian-vector products by forward over reverse;
@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 import pfl_theory as pfl
-from pfl_theory.algorithms.local_steps import BY_ROUNDING, EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan, local_steps
+from pfl_theory.algorithms.local_steps import (
+    BY_ROUNDING,
+    EXACT,
+    FIRST_ORDER,
+    HESSIAN_FREE,
+    PLAIN,
+    LocalPlan,
+    local_steps,
+)
 from pfl_theory.federations import paper_pair
 from pfl_theory.kernels.jit import helper, kernel, n_threads, over_users
 from pfl_theory.kernels.philox import draw, stream_key
