@@ -17,7 +17,7 @@ help:
 	@echo "make test      the tests; what lacks its data set is skipped and counted"
 	@echo "make test-all  the slow tests that make test leaves out"
 	@echo "make lint      style, types and the direction of imports"
-	@echo "make bench     speed against peers (installs JAX)"
+	@echo "make bench     speed against peers (installs JAX and PyTorch)"
 	@echo "PYTHON=python3.12 make ...   another interpreter (3.10 to 3.13)"
 
 $(BIN)/python:

@@ -1,11 +1,11 @@
-"""``python -m benchmarks [logistic_round | monte_carlo | wasserstein | compilation] ...``: all of them unless named."""
+"""``python -m benchmarks NAME ...``, of the names below: all of them unless named."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-NAMES = ("logistic_round", "monte_carlo", "wasserstein", "compilation")
+NAMES = ("logistic_round", "network_round", "monte_carlo", "wasserstein", "compilation")
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(NAMES)

@@ -75,7 +75,7 @@ def _said(value: Any) -> str:
 def machine() -> dict[str, Any]:
     """What it ran on."""
     versions = {}
-    for package in ("numpy", "numba", "scipy", "POT", "jax", "jaxlib"):
+    for package in ("numpy", "numba", "scipy", "POT", "jax", "jaxlib", "torch"):
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

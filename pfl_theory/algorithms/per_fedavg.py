@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import one_of, require
 from ..kernels.philox import choose_users
 from ..problems.problem import Problem
+from ..problems.rows import RowOracle
 from .algorithm import Algorithm, Round, State, checked_steps, participants
-from .local_steps import EXACT, FIRST_ORDER, HESSIAN_FREE, LocalPlan, local_steps, sampling_of
+from .local_steps import BY_ROUNDING, EXACT, FIRST_ORDER, HESSIAN_FREE, LocalPlan, local_steps, sampling_of
 
 VARIANTS = {"exact": EXACT, "first-order": FIRST_ORDER, "hessian-free": HESSIAN_FREE}
 SHORT = {"exact": "exact", "first-order": "FO", "hessian-free": "HF"}
@@ -42,7 +43,9 @@ class PerFedAvg(Algorithm):
         ``first-order`` drops the Hessian; ``hessian-free`` replaces H v by [g(w + delta v; D'') - g(w - delta v; D'')]
         / (2 delta).
     delta : float, optional
-        Difference step of the Hessian-free variant; 1e-3 when absent.
+        Difference step of the Hessian-free variant. When absent it is 1e-3, and for networks that with
+        delta ||v|| = u^(1/3) (1 + ||w||), u the unit roundoff of the problem's precision, chosen anew for every product
+        (docs/theory/networks.md#5-14-step).
     replace : bool
         Whether batches are drawn with replacement.
 
@@ -92,7 +95,7 @@ class PerFedAvg(Algorithm):
 
     @property
     def difference_step(self) -> float:
-        """delta of the Hessian-free variant."""
+        """delta of the Hessian-free variant, where no network takes its own."""
         return float(self.delta or DEFAULT_DELTA)
 
     @property
@@ -110,7 +113,13 @@ class PerFedAvg(Algorithm):
             sampling=sampling_of(bool(self.replace)),
         )
 
+    def plan_for(self, problem: Problem) -> LocalPlan:
+        """The plan on this problem: a network's difference step is left to the rule unless one is given."""
+        by_rule = self.delta is None and isinstance(problem.oracle, RowOracle) and problem.oracle.loss.step_by_rounding
+        return self.plan._replace(delta=BY_ROUNDING) if by_rule else self.plan
+
     def round(self, problem: Problem, state: State, *, seed: int, round_: int, trace: bool = False) -> Round:
         users = choose_users(problem.n_users, participants(self.participation, problem.n_users), seed, round_)
-        path, _ = local_steps(problem, users, state.w[None], self.plan, seed=seed, round_=round_, trace=trace)
+        plan = self.plan_for(problem)
+        path, _ = local_steps(problem, users, state.w[None], plan, seed=seed, round_=round_, trace=trace)
         return Round(State(path[-1]), path)

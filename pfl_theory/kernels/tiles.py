@@ -75,7 +75,26 @@ def _flat(kind: Any) -> Any:
 
 
 @intrinsic
-def _add_product(typingctx, scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]  # noqa: E501
+def _add_product(  # type: ignore[no-untyped-def]
+    typingctx,
+    scale,
+    a,
+    a_at,
+    a_row,
+    a_k,
+    b,
+    b_at,
+    b_k,
+    base,
+    base_at,
+    base_row,
+    out,
+    out_at,
+    out_row,
+    rows,
+    vectors,
+    depth,
+):
     """See :func:`add_product`."""
 
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -130,9 +149,7 @@ def _sum_of_rows(typingctx, values, places, first, last, table, table_at, out, o
 
         def group(size: int, column: Any) -> None:
             sums, lane = lanes.sums(size), builder.mul(column, ir.Constant(integer, WIDTH))
-            targets = [
-                builder.add(builder.add(o0, lane), ir.Constant(integer, WIDTH * c)) for c in range(size)
-            ]
+            targets = [builder.add(builder.add(o0, lane), ir.Constant(integer, WIDTH * c)) for c in range(size)]
             for one, where in zip(sums, targets, strict=True):
                 builder.store(lanes.load(result, where), one)
             with cgutils.for_range(builder, builder.sub(end, begin), intp=integer) as loop:
@@ -218,7 +235,11 @@ def _transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, ac
     def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
         given, result = (_data(context, builder, signature, args, k) for k in (0, 3))
         _, s0, step, _, o0, out_step, n_down, n_across = args
-        lanes, integer, place = _Lanes(builder, context.get_value_type(signature.args[0].dtype)), s0.type, ir.IntType(32)
+        lanes, integer, place = (
+            _Lanes(builder, context.get_value_type(signature.args[0].dtype)),
+            s0.type,
+            ir.IntType(32),
+        )
         add, mul = builder.add, builder.mul
 
         def shuffled(x: Any, y: Any, lane: list[int]) -> Any:
@@ -232,9 +253,7 @@ def _transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, ac
             cgutils.for_range(builder, n_across, intp=integer) as inner,
         ):
             i, j = (mul(loop.index, ir.Constant(integer, WIDTH)) for loop in (outer, inner))
-            block = [
-                lanes.load(given, offset(s0, add(i, ir.Constant(integer, r)), step, j)) for r in range(WIDTH)
-            ]
+            block = [lanes.load(given, offset(s0, add(i, ir.Constant(integer, r)), step, j)) for r in range(WIDTH)]
             half = 1
             while half < WIDTH:  # swap the off-diagonal quarters of ever larger blocks
                 for r in range(WIDTH):
@@ -253,13 +272,17 @@ def _transpose_blocks(typingctx, source, at, row, out, out_at, out_row, down, ac
 
 
 @helper
-def add_product(scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth):  # type: ignore[no-untyped-def]
+def add_product(  # type: ignore[no-untyped-def]
+    scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth
+):
     """out = base + scale * (a b), `rows` x `depth` times `depth` x `vectors` vectors.
 
     a[i, k] stands at a_at + i a_row + k a_k (so a may be a transpose), rows of b, base and out every b_k, base_row and
     out_row numbers. `base` may be `out`, or one row for all (base_row = 0).
     """
-    _add_product(scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth)
+    _add_product(
+        scale, a, a_at, a_row, a_k, b, b_at, b_k, base, base_at, base_row, out, out_at, out_row, rows, vectors, depth
+    )
 
 
 @helper

@@ -30,6 +30,10 @@ class Loss(ABC):
     """Whether every l(.; z) is convex; False where it is not known."""
     one_margin: ClassVar[bool] = False
     """Whether l depends on w through <w, x> and (l2/2)||w||^2 alone: then local steps can run on Gram matrices."""
+    step_by_rounding: ClassVar[bool] = False
+    """Whether the Hessian-free difference takes its step from the precision where none is given: for losses whose
+    weights and gradients are too far from 1 for one step to fit them all.
+    """
 
     @property
     def name(self) -> str:

@@ -570,6 +570,7 @@ class MLP(Loss):
     objective: str = "cross-entropy"
     factor: float = 1.0
     classifies: ClassVar[bool] = True
+    step_by_rounding: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(

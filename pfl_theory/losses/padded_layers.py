@@ -20,6 +20,7 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..kernels.jit import helper
+from ..kernels.slices import multiply, product
 from ..kernels.tiles import WIDTH, add_product, transpose_blocks
 from ..kernels.vector_math import exp, exp32
 from . import mlp
@@ -55,9 +56,9 @@ def layers_of(sizes: NDArray, capacity: int) -> NDArray:
     return table
 
 
-# Rows of the scratch, one array of a type: activations with a 1 after the units, derivatives of the activation function,
-# errors dl/dz, their derivatives along a direction, the outputs without padding, zeros. One array and not a tuple of
-# arrays, which would enter every function number by number and take most of the time of compilation.
+# Rows of the scratch, one array: activations with a 1 after the units, derivatives of the activation function, errors
+# dl/dz, their derivatives along a direction, the outputs without padding, zeros. One array and not a tuple of arrays,
+# which would enter every function number by number and take most of the time of compilation.
 H, SLOPE, ERROR, ALONG_Z, ALONG_H, ALONG_ERROR, OUTPUTS, ZERO = range(8)
 
 
@@ -103,48 +104,6 @@ def activate(kind, a, u, slope):  # type: ignore[no-untyped-def]
             u[j], slope[j] = elu_pair(a, u[j])
     else:
         mlp.activate(kind, a, u, slope)
-
-
-@helper
-def multiply(out, by):  # type: ignore[no-untyped-def]
-    """out *= by. Loops over whole slices run in vector registers, those over parts of longer arrays do not."""
-    for j in range(len(out)):
-        out[j] *= by[j]
-
-
-@helper
-def copy(out, a):  # type: ignore[no-untyped-def]
-    """out = a."""
-    for j in range(len(out)):
-        out[j] = a[j]
-
-
-@helper
-def product(out, a, b):  # type: ignore[no-untyped-def]
-    """out = a * b."""
-    for j in range(len(out)):
-        out[j] = a[j] * b[j]
-
-
-@helper
-def scaled(out, scale, a):  # type: ignore[no-untyped-def]
-    """out = scale * a."""
-    for j in range(len(out)):
-        out[j] = scale * a[j]
-
-
-@helper
-def gain(out, scale, a):  # type: ignore[no-untyped-def]
-    """out += scale * a."""
-    for j in range(len(out)):
-        out[j] += scale * a[j]
-
-
-@helper
-def add_scaled(out, a, scale, b):  # type: ignore[no-untyped-def]
-    """out = a + scale * b; where `out` is `a`, :func:`gain` is faster."""
-    for j in range(len(out)):
-        out[j] = a[j] + scale * b[j]
 
 
 @helper

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ...discovery import modules
 from ...errors import InputError
 from ...problems.problem import Problem
-from .plan import EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan, plain_plan, sampling_of
+from .plan import BY_ROUNDING, EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan, plain_plan, sampling_of
 
 ROUTES: tuple[Any, ...] = tuple(
     sorted((m for m in modules(__name__, __path__) if hasattr(m, "fits")), key=lambda m: (-m.PRIORITY, m.__name__))
 )
 
 __all__ = [
+    "BY_ROUNDING",
     "EXACT",
     "FIRST_ORDER",
     "HESSIAN_FREE",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.jit import helper
-
-BY_ROUNDING = 0.0  # the delta of a plan that leaves the step to the rule below
+from .plan import BY_ROUNDING
 
 
 @helper
@@ -32,7 +31,7 @@ def step_by_rounding(square_w, square_v, like):  # type: ignore[no-untyped-def]
 
 @helper
 def difference_step(delta, w, v):  # type: ignore[no-untyped-def]
-    """The given `delta`, or the one by the rule where it is 0."""
-    if delta > 0.0:
+    """The given `delta`, or the one by the rule where the plan leaves it open."""
+    if delta != BY_ROUNDING:
         return delta
     return step_by_rounding(square(w), square(v), w)

@@ -37,14 +37,17 @@ def fits(oracle: object, plan: LocalPlan) -> bool:
         sizes.append(plan.batch_inner)
     if plan.variant in (EXACT, HESSIAN_FREE):
         sizes.append(plan.batch_hessian)
-    return plan.epochs == 0 and min(sizes) > 0 and len(oracle.parameters.sizes) > 2 and (
-        sparse(oracle) or keeps_gram(oracle)
+    return (
+        plan.epochs == 0
+        and min(sizes) > 0
+        and len(oracle.parameters.sizes) > 2
+        and (sparse(oracle) or keeps_gram(oracle))
     )
 
 
 def sparse(oracle: RowOracle) -> bool:
     """Whether most numbers of the data are 0."""
-    return remembered(oracle, "sparse", lambda: np.count_nonzero(oracle.x) < DENSE * oracle.x.size)
+    return remembered(oracle, "sparse", lambda: bool(np.count_nonzero(oracle.x) < DENSE * oracle.x.size))
 
 
 def places_of(layers: NDArray) -> NDArray:
@@ -87,6 +90,7 @@ def steps(
     about = (oracle.y, oracle.cumulative, oracle.fed.offsets, users, points, plan, b)
     streams = (stream_key(seed, "batches"), round_)
     driver: Any
+    call: tuple[Any, ...]
     if sparse(oracle):
         rows = remembered(oracle, "sparse rows", lambda: sparse_rows(oracle))
         driver, call = sparse_steps, (oracle.parameters, layers, rows, *about)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from ...kernels.jit import chunks, helper, kernel, over_users
 from ...kernels.philox import draw
+from ...kernels.slices import copy, gain
 from ...kernels.tiles import WIDTH, add_product, square_of_rows
-from ...losses.padded_layers import PADDED, UNITS, copy, gain
+from ...losses.padded_layers import PADDED, UNITS
 from ...problems.rows import KEPT_GRAM_SHARE, RowOracle
 from .network_step import ABOVE, label, network_step, seen_width
-from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
+from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
 
 
 def keeps_gram(oracle: RowOracle) -> bool:
@@ -54,7 +55,8 @@ def grams(oracle: RowOracle) -> tuple[NDArray, NDArray]:
     flat = np.empty(starts[-1], oracle.dtype)
     data: tuple[Any, ...] = (oracle.x, oracle.scale, oracle.fed.offsets, starts)
     pieces = chunks(oracle.n_users, float(starts[-1]) * oracle.fed.n_features)
-    over_users(lambda _, first, last: gram_of_users(*data, first, last, flat), pieces)
+    driver: Any = gram_of_users
+    over_users(lambda _, first, last: driver(*data, first, last, flat), pieces)
     return flat, starts
 
 
@@ -115,18 +117,22 @@ def add_moved(origin, x, factors, above, scratch, out, one):  # type: ignore[no-
 
 @kernel
 def dense_steps(  # type: ignore[no-untyped-def]
-    loss, layers, x, scale, grams, gram_starts, y, cumulative, offsets, users, start, plan, b, space, key, round_, first, last,
-    total, final,
+    loss, layers, x, scale, grams, gram_starts, y, cumulative, offsets, users, start, plan, b, space, key, round_,
+    first, last, total, final,
 ):  # fmt: skip
     """As ``row_steps``; points are the first layer's weights, transposed, then those above (``padded_layers``)."""
     tau, trace, replace = plan.local_steps, total.shape[0] > 1, plan.sampling == WITH_REPLACEMENT
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
-    wide, by_rule = inputs * width, plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    wide, by_rule = inputs * width, plan.variant == HESSIAN_FREE and plan.delta == BY_ROUNDING
     largest = 0
     for s in range(first, last):
         largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
     order, batch = np.arange(0 if replace else largest), b.inner + b.outer + b.hessian
-    drawn, coef, end = np.empty(tau * batch, np.int64), np.empty(batch, start.dtype), np.empty(start.shape[1], start.dtype)
+    drawn, coef, end = (
+        np.empty(tau * batch, np.int64),
+        np.empty(batch, start.dtype),
+        np.empty(start.shape[1], start.dtype),
+    )
     c0, c1, c2 = coef[: b.inner], coef[b.inner : b.inner + b.outer], coef[b.inner + b.outer :]
     scratch, one = np.empty((inputs, width), start.dtype), start.dtype.type(1.0)
     for s in range(first, last):

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ...kernels.jit import chunks, helper, kernel, over_users
 from ...kernels.philox import draw
+from ...kernels.slices import copy, gain
 from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
-from ...losses.padded_layers import PADDED, UNITS, copy, gain
+from ...losses.padded_layers import PADDED, UNITS
 from ...problems.rows import RowOracle
 from .network_step import ABOVE, label, network_step, seen_width
-from .plan import HESSIAN, HESSIAN_FREE, INNER, OUTER, PLAIN, WITH_REPLACEMENT
-
+from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
 
 TILE = 112  # features: their rows of the table stay in the first-level cache while all rows of a step pass
 
@@ -123,14 +123,17 @@ def sparse_steps(  # type: ignore[no-untyped-def]
     replace = plan.sampling == WITH_REPLACEMENT
     width, inputs, row = layers[PADDED, 1], layers[UNITS, 0] + 1, seen_width(layers, b)
     vectors, wide, one = width // WIDTH, inputs * width, start.dtype.type(1.0)
-    by_rule = plan.variant == HESSIAN_FREE and plan.delta == 0.0
+    by_rule = plan.variant == HESSIAN_FREE and plan.delta == BY_ROUNDING
     own = row // WIDTH if by_rule else vectors  # ||v|| takes the products of the rows of D' with each other
     table = np.zeros(inputs * row, start.dtype)  # a row for each feature: weights, and beside them the rows of D'
     largest = 0
     for s in range(first, last):
         largest = max(largest, offsets[users[s] + 1] - offsets[users[s]])
     order = np.arange(0 if replace else largest)
-    drawn, coef = np.empty(b.inner + b.outer + b.hessian, np.int64), np.empty(b.inner + b.outer + b.hessian, start.dtype)
+    drawn, coef = (
+        np.empty(b.inner + b.outer + b.hessian, np.int64),
+        np.empty(b.inner + b.outer + b.hessian, start.dtype),
+    )
     d0, d1, d2 = drawn[: b.inner], drawn[b.inner : b.inner + b.outer], drawn[b.inner + b.outer :]
     c0, c1, c2 = coef[: b.inner], coef[b.inner : b.inner + b.outer], coef[b.inner + b.outer :]
     for s in range(first, last):

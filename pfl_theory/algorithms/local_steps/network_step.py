@@ -24,35 +24,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.jit import helper
+from ...kernels.slices import add_scaled, copy, gain, scaled
 from ...kernels.tiles import WIDTH, add_product, square_of_rows
 from ...losses.padded_layers import (
     ALONG_ERROR,
     ALONG_H,
     ALONG_Z,
     ERROR,
-    H,
     PADDED,
     STRIDE,
     TRANSPOSE,
     WEIGHTS,
     ZERO,
+    H,
     add_gradient,
-    add_scaled,
     backward,
     backward_along,
-    copy,
     forward,
     forward_along,
-    gain,
     output_errors,
     output_errors_along,
     place,
-    scaled,
     scratch_for,
     transpose,
 )
 from .difference import step_by_rounding
-from .plan import EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan
+from .plan import BY_ROUNDING, EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN, LocalPlan
 
 
 class Batches(NamedTuple):
@@ -160,7 +157,7 @@ def square_of_direction(layers, space, b, row):  # type: ignore[no-untyped-def]
 @helper
 def move_rows(layers, space, errors, first, n, scale, target):  # type: ignore[no-untyped-def]
     """Rows `target` .. of what moves the first layer: scale * errors."""
-    width, stride = layers[PADDED, 1], layers[STRIDE, 1]
+    width = layers[PADDED, 1]
     for r in range(n):
         start, end = place(layers, 1, first + r), (target + r) * width
         scaled(space.move[end : end + width], scale, errors[start : start + width])
@@ -185,7 +182,9 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
         output_errors(loss, layers, rows, space.labels, space.shares, b.inner_at, b.inner)
         transpose(layers, space.points[ABOVE], space.turned[AT_POINT])
         backward(layers, rows, space.turned[AT_POINT], b.inner_at, b.inner, rows[ERROR])
-        add_gradient(layers, rows, rows[H], rows[ERROR], b.inner_at, b.inner, -alpha, space.points[ABOVE], space.points[OTHER])
+        add_gradient(
+            layers, rows, rows[H], rows[ERROR], b.inner_at, b.inner, -alpha, space.points[ABOVE], space.points[OTHER]
+        )
         add_product(
             -alpha, space.seen, width, 1, row, rows[ERROR], 0, stride, space.seen, (b.inner + b.hessian) * row, row,
             rows[H], outer, stride, b.outer, vectors, b.inner,
@@ -198,33 +197,57 @@ def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no
     gradient_at(loss, layers, space, point, b.outer_at, b.outer)
     move_rows(layers, space, rows[ERROR], b.outer_at, b.outer, -beta, b.inner_at)
     if plan.variant == PLAIN or plan.variant == FIRST_ORDER:
-        add_gradient(layers, rows, rows[H], rows[ERROR], b.outer_at, b.outer, -beta, space.points[ABOVE], space.points[ABOVE])
+        add_gradient(
+            layers, rows, rows[H], rows[ERROR], b.outer_at, b.outer, -beta, space.points[ABOVE], space.points[ABOVE]
+        )
         return
     # v above the first layer, and the derivative of z_1 along v for D''
     space.points[ALONG, :] = 0.0
     add_gradient(layers, rows, rows[H], rows[ERROR], b.outer_at, b.outer, one, space.points[ALONG], space.points[ALONG])
     start = place(layers, 1, b.hessian_at)
     add_product(
-        one, space.seen, b.inner * row + width, row, 1, rows[ERROR], outer, stride, rows[ZERO], 0, 0, rows[ALONG_Z], start,
-        stride, b.hessian, vectors, b.outer,
+        one, space.seen, b.inner * row + width, row, 1, rows[ERROR], outer, stride, rows[ZERO], 0, 0, rows[ALONG_Z],
+        start, stride, b.hessian, vectors, b.outer,
     )  # fmt: skip
     if plan.variant == EXACT:
         copy(space.turned[AT_POINT], space.turned[AT_ALONG])
         transpose(layers, space.points[ALONG], space.turned[AT_ALONG])
         exact_product(loss, layers, space, b)
-        add_gradient(layers, rows, rows[H], rows[ALONG_ERROR], b.hessian_at, b.hessian, -alpha, space.points[ALONG], space.points[ALONG])
-        add_gradient(layers, rows, rows[ALONG_H], rows[ERROR], b.hessian_at, b.hessian, -alpha, space.points[ALONG], space.points[ALONG])
+        add_gradient(
+            layers,
+            rows,
+            rows[H],
+            rows[ALONG_ERROR],
+            b.hessian_at,
+            b.hessian,
+            -alpha,
+            space.points[ALONG],
+            space.points[ALONG],
+        )
+        add_gradient(
+            layers,
+            rows,
+            rows[ALONG_H],
+            rows[ERROR],
+            b.hessian_at,
+            b.hessian,
+            -alpha,
+            space.points[ALONG],
+            space.points[ALONG],
+        )
         move_rows(layers, space, rows[ALONG_ERROR], b.hessian_at, b.hessian, alpha * beta, b.outer)
     else:
         delta = plan.delta
-        if delta == 0.0:
+        if delta == BY_ROUNDING:
             size = square_first + square_of_rows(space.points[ABOVE], 0, len(space.points[ABOVE]) // WIDTH, WIDTH, 1)
             delta = step_by_rounding(size, square_of_direction(layers, space, b, row), rows[H])
         step = number(delta)
         half = number(plan.alpha / (2.0 * delta))
         both_points(loss, layers, space, b, row, step)
         n = b.hessian
-        add_gradient(layers, rows, rows[H], rows[ERROR], b.hessian_at, 2 * n, -half, space.points[ALONG], space.points[ALONG])
+        add_gradient(
+            layers, rows, rows[H], rows[ERROR], b.hessian_at, 2 * n, -half, space.points[ALONG], space.points[ALONG]
+        )
         behind = n * stride
         add_scaled(
             rows[ALONG_ERROR][start : start + behind], rows[ERROR][start : start + behind], one,

@@ -10,6 +10,7 @@ from ...problems.rows import RowOracle
 EXACT, FIRST_ORDER, HESSIAN_FREE, PLAIN = 0, 1, 2, 3  # PLAIN: one stochastic gradient step (FedAvg)
 INNER, OUTER, HESSIAN = 0, 1, 2  # the three batches D, D', D''
 WITH_REPLACEMENT, WITHOUT_REPLACEMENT = 0, 1  # how a batch is drawn; by epochs where the plan counts epochs
+BY_ROUNDING = 0.0  # the delta of a plan that leaves the step to the precision (difference.py)
 
 
 class LocalPlan(NamedTuple):
