@@ -15,14 +15,24 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 
 
-def alternate(contenders: Mapping[str, Callable[[], Any]], *, repeats: int, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of every contender: `warm` uncounted calls each, then `repeats` rounds A B C A B C ..."""
+def alternate(
+    contenders: Mapping[str, Callable[[], Any]], *, repeats: int, warm: int = 1, rest: float = 0.0
+) -> dict[str, list[float]]:
+    """Seconds of every contender: `warm` uncounted calls each, then `repeats` rounds A B C A B C ...
+
+    With a `rest`, so many seconds and an uncounted call stand before each counted one: threads of some libraries go on
+    spinning after their work is done and would take a processor from the next contender, which then starts with caches
+    full of another's data.
+    """
     for call in contenders.values():
         for _ in range(warm):
             call()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, call in contenders.items():
+            if rest > 0:
+                time.sleep(rest)
+                call()
             start = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - start)

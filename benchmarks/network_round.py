@@ -35,6 +35,7 @@ from .alternate import alternate, report
 
 ALPHA, BETA, TAU, BATCH, USERS, STEP = 0.01, 0.01, 10, 40, 10, 1e-2
 VARIANTS = {"FedAvg": PLAIN, "first-order": FIRST_ORDER, "Hessian-free": HESSIAN_FREE, "exact": EXACT}
+REST = 0.1  # seconds between contenders: peers' threads spin on
 CLOSE = 1e-4  # of the largest update
 
 # --- the products of the plain algorithm, alone ----------------------------------------------------------------------
@@ -239,7 +240,7 @@ def measure(source: str, variant: str, repeats: int, peers: bool) -> dict[str, A
             notes[name]["apart"] = apart
     title = f"A round of {variant} on {source}, {USERS} users, tau = {TAU}, batches of {BATCH}, float32"
     facts = {"name": f"network_round-{source}-{variant}", "threads": n_threads(), "load_before": os.getloadavg()[0]}
-    return report(title, alternate(contenders, repeats=repeats, warm=2), "ours", facts, notes)
+    return report(title, alternate(contenders, repeats=repeats, warm=2, rest=REST), "ours", facts, notes)
 
 
 def main(
