@@ -31,11 +31,11 @@ def grid(scale):
         "alpha": ALPHA,
         "beta": _networks.BETA,
         "tau": TAU,
-        "rounds": 1000 if full else 40,
+        "rounds": 1000 if full else 20,
     }
     seeds = range(3) if full else range(1)
     alphas, betas = (ALPHAS, BETAS) if full else (ALPHAS[1:2], BETAS[:2])
-    few = {**base, "rounds": 500 if full else 20}
+    few = {**base, "rounds": 500 if full else 10}
     return [
         *({**base, "part": "rounds", "method": m, "replicate": k} for m in METHODS for k in seeds),
         *(
@@ -94,7 +94,7 @@ def training(setting, method, k, rounds, beta):
         w0=_networks.start(made, train.federation, k),
         seed=k,
         record=ways,
-        every=max(1, rounds // 20),
+        every=max(5, rounds // 20),
         alpha=setting.alpha,
         checkpoint=sweeps.scratch("run.npz"),
     )

@@ -19,7 +19,7 @@ CHOICES = {
     "interval": "95 %, Student's, over seeds: images of users, first weights, users of a round, batches drawn anew",
     "Hessian-free": "delta by the rule of networks",
 }
-PROTOCOLS = {"nearest": "sq-elu|elu0.1|n0.1/w|x1", "usual": _networks.USUAL}
+PROTOCOLS = {"usual": _networks.USUAL, "nearest": "sq-elu|elu0.1|n0.1/w|x1"}
 WAY = "tr40_end"
 
 
@@ -27,7 +27,7 @@ def grid(scale):
     if scale == "full":
         rows, seeds, rounds = range(len(_networks.ROWS)), 5, 1000
     else:
-        rows, seeds, rounds = (0, 1), 2, 60
+        rows, seeds, rounds = (0, 1), 2, 30
     source = "" if scale == "full" else "digits"
     return [
         {
