@@ -16,7 +16,8 @@ CHOICES = {
     "4 other heterogeneity, tau 4, alpha .01; 5 CIFAR-10 tau 10 alpha .001",
     "confirmed": "ten protocols of an earlier sweep (one seed, another program, on a GPU), on row 0, three seeds each",
     "chosen": "the smallest largest distance to the nine transcribed numbers of rows 0, 2 and 4, over protocols, "
-    "test-time steps, the last model or the mean over rounds 0.6 K, 0.8 K and K, FedAvg with 0.001 or 0.01 as its step; seed 0",
+    "test-time steps, the last model or the mean over rounds 0.6 K, 0.8 K and K, FedAvg with 0.001 or 0.01 as its "
+    "step; seed 0",
     "judged": "on rows 1, 3 and 5, which no choice saw",
     "learns": "the best of the three methods reaches 30 % after one step on 40 training images",
     "curvature": "largest ||Hess f_i|| over users, by power iteration (from below) along the run, times alpha; row 3",

@@ -27,7 +27,7 @@ def grid(scale):
     if scale == "full":
         rows, seeds, rounds = range(len(_networks.ROWS)), 5, 1000
     else:
-        rows, seeds, rounds = (0, 1), 2, 30
+        rows, seeds, rounds = (0, 1), 3, 20
     source = "" if scale == "full" else "digits"
     return [
         {
@@ -108,7 +108,7 @@ def plot(table):
                 color="black",
                 label="as transcribed" if k == 0 else None,
             )
-        ax.set_ylabel("test accuracy (%)")
+        ax.set(ylabel="test accuracy (%)", ylim=(0, 100))
         ax.set_title(f"{titles(name)}: {name}")
     lines = [setting.replace(", tau", "\ntau").replace(", alpha", "\nalpha") for setting in settings]
     axes = np.atleast_1d(axes)
