@@ -230,9 +230,15 @@ def nearest(table):
     ax.set_xticks(range(len(lines)), [f"row {row}\n{how}" for row, how in zip(lines["row"], seen, strict=True)])
     ax.set(ylabel="test accuracy (%)", xlabel="row of Table 1")
     first = lines.iloc[0]
-    ax.set_title(f"nearest of {first['choices tried']} choices: {first['protocol']}, {_networks.WAYS[first['way']]}")
+    told = f"nearest of {first['choices tried']} choices: {first['protocol']}, {_networks.WAYS[first['way']]}"
+    ax.set_title(f"{rehearsal(table)}{told}", fontsize=8)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=4)
     return fig
+
+
+def rehearsal(table):
+    """What a quick table must be called: other images, few rounds, so that nothing follows from it."""
+    return "rehearsal on 5,000 digits, no result; " if (table["source"] == "digits").all() else ""
 
 
 def tried(table):
@@ -246,6 +252,7 @@ def tried(table):
         ax.plot(part.index + 1, part["chosen on"], label=family, **look)
     ax.axhline(5, color="black", linewidth=0.8, label="five points")
     ax.set(xlabel="choices, nearest first", ylabel="largest distance (points)", yscale="log")
+    ax.set_title(f"{rehearsal(table)}distance on rows 0, 2 and 4", fontsize=8)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=5, fontsize=7)
     return fig
 
