@@ -34,7 +34,16 @@ from pfl_theory.losses.noise import Bump, FiniteNoise, Flat, Sine
 from pfl_theory.losses.piecewise import Curve, Piecewise, random_piecewise
 from pfl_theory.problems.problem import Problem
 from pfl_theory.rigour.interval import Interval
-from pfl_theory.rigour.sampling import LEVEL, Summary, empirical_bernstein, merged, norm_of_mean, note, summary
+from pfl_theory.rigour.sampling import (
+    LEVEL,
+    TOGETHER,
+    Summary,
+    empirical_bernstein,
+    merged,
+    norm_of_mean,
+    note,
+    summary,
+)
 from pfl_theory.seeds import generator
 from pfl_theory.theory import lemmas
 from pfl_theory.theory.lemmas import Numbers, huber
@@ -555,9 +564,9 @@ def test_a_sampled_verdict_says_its_level():
     for claim in (BIAS[SHARP], ERROR[SHARP]):
         verdict = claim.judge(instance)
         assert verdict.outcome == "HOLDS"
-        assert verdict.level == LEVEL == 1 - 1e-3 / 16
+        assert verdict.level == LEVEL == 1 - 1e-3 / TOGETHER
         assert "N = 60000" in verdict.reason
-        assert "16" in verdict.reason
+        assert f"at most {TOGETHER} judged" in verdict.reason
         close = claim.judge(instance, factor=verdict.lhs.middle / verdict.rhs.middle)
         assert close.outcome == "INCONCLUSIVE"
         assert not close.attained
