@@ -13,13 +13,12 @@ CHOICES = {
     "fixed": "n = 50, K = 1000, r = 0.2, beta = 0.001, batches of 40 with replacement, 80 and 60 hidden units, ELU; "
     "digits: n = 10, fewer rounds",
     "usual": "cross-entropy, linear output, He weights, biases 0, ELU with parameter 1, pixels from 0 to 1",
-    "nearest": "the choice that the analysis `protocol` found nearest on rows 0, 2 and 4",
     "accuracy": "one step of alpha on 40 training images of the user, scored on all of the user's test images; mean "
     "over users",
     "interval": "95 %, Student's, over seeds: images of users, first weights, users of a round, batches drawn anew",
     "Hessian-free": "delta by the rule of networks",
 }
-PROTOCOLS = {"usual": _networks.USUAL, "nearest": "sq-elu|elu0.1|n0.1/w|x1"}
+PROTOCOLS = {"usual": _networks.USUAL}  # and the nearest, once `protocol` has said which it is
 WAY = "tr40_end"
 
 
