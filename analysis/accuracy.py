@@ -18,6 +18,14 @@ CHOICES = {
 }
 METHODS = (*_networks.METHODS, "local", "centralized")
 NAMES = {**_networks.NAMES, "local": "local only", "centralized": "centralised"}
+SHORT = {
+    "FedAvg": "FedAvg",
+    "first-order": "FO",
+    "hessian-free": "HF",
+    "exact": "exact",
+    "local": "local",
+    "centralized": "central",
+}
 ALPHA, TAU = 0.01, 10
 ALPHAS, BETAS = (0.003, 0.01, 0.03), (0.001, 0.003, 0.01)
 LOCAL_STEPS = (1, 2, 4, 10, 20)
@@ -222,15 +230,7 @@ def against_rounds(table):
         line = last[last["kind"] == kind]
         at = [j + 0.4 * (k - 0.5) for j in range(len(line))]
         axes[-1].bar(at, 100 * line["lose"], width=0.38, label=kind, **plotting.bar_style(k))
-    short = {
-        "FedAvg": "FedAvg",
-        "first-order": "FO",
-        "hessian-free": "HF",
-        "exact": "exact",
-        "local": "local",
-        "centralized": "central",
-    }
-    axes[-1].set_xticks(range(len(METHODS)), [short[m] for m in METHODS], rotation=60, fontsize=7)
+    axes[-1].set_xticks(range(len(METHODS)), [SHORT[m] for m in METHODS], rotation=60, fontsize=7)
     axes[-1].set(ylabel="users who lose by the step (%)", xlabel="method", title="at the end")
     axes[-1].legend(fontsize=6)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
@@ -256,7 +256,7 @@ def against_steps(table):
     axes[0].set(xlabel="local steps tau", ylabel="accuracy after the step (%)", xscale="log", title="local steps")
     axes[0].set_xticks(sorted(set(found["tau"])), [f"{t:g}" for t in sorted(set(found["tau"]))])
     axes[0].minorticks_off()
-    axes[1].set_xticks(at, ["FedAvg", "FO", "HF", "exact"][: len(at)])
+    axes[1].set_xticks(at, [SHORT[m] for m in best["method"]])
     axes[1].set(xlabel="method", ylabel="accuracy after the step (%)", title="on equal terms")
     axes[1].set_ylim(bottom=max(0.0, float(best["with the paper's steps"].min()) - 10))
     axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), fontsize=6)

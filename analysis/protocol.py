@@ -79,7 +79,7 @@ def grid(scale):
         curved, rounds, source = CURVED, 1000, ""
     wanted = dict.fromkeys(("accuracy", *each) for each in wanted)
     wanted |= dict.fromkeys(
-        ("curvature", name, 3, method, 0) for name in curved for method in METHODS if "0" not in method
+        ("curvature", name, 3, method, 0) for name in curved for method in _networks.PRINTED_METHODS
     )
     names = ("kind", "protocol", "row", "method", "replicate")
     return [
