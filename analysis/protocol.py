@@ -56,8 +56,8 @@ REFINED = (  # between the points of that sweep, around its nearest families
     _networks.USUAL,
 )
 # the nearest of these on rows 0, 2 and 4, one a family (`tables` says whether they are), and what a user would write
-JUDGED = ("sq-elu|elu0.1|n0.1/w|x1", "sqsum-soft|elu0.2|he/0|x1", "sq-lin|elu0.1|n0.1/w|x1", _networks.USUAL)
-CURVED = ("sq-elu|elu0.1|n0.1/w|x1", _networks.USUAL)
+JUDGED = ("sq-elu|elu0.1|n0.1/w|x1.4", "sqsum-soft|elu0.2|he/0|x1", "sq-lin|elu0.1|n0.1/w|x1", _networks.USUAL)
+CURVED = ("sq-elu|elu0.1|n0.1/w|x1.4", _networks.USUAL)
 
 
 def grid(scale):
