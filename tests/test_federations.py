@@ -546,6 +546,43 @@ def test_like_keeps_label_shares(make):
     assert label_counts(like(train, test_data), 10).sum(axis=0).max() >= 100  # about as large as fits
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.05, 0.95), st.integers(0, 10**6))
+def test_split_deals_every_row_once(sizes, share, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(size=(m, 2)) for m in sizes]
+    weights = [w / w.sum() for w in (rng.uniform(0.1, 1, m) for m in sizes)]
+    fed = Federation.from_arrays(rows, [np.arange(m) for m in sizes], sample_weight=weights)
+    if min(min(round(share * m), m - round(share * m)) for m in sizes) < 1:
+        with pytest.raises(InputError, match="at least one row in either part"):
+            fed.split(share, seed=seed)
+        return
+    train, test = fed.split(share, seed=seed)
+    assert train.law == test.law == "sample"
+    for i, m in enumerate(sizes):
+        parts = train[i], test[i]
+        assert len(parts[1].points) == round(share * m)
+        labels = np.concatenate([part.labels for part in parts])
+        assert np.array_equal(np.sort(labels), np.arange(m))
+        for part in parts:
+            assert np.array_equal(part.points, rows[i][part.labels])
+            assert part.weights == pytest.approx(weights[i][part.labels] / weights[i][part.labels].sum())
+    again = fed.split(share, seed=seed)
+    assert all(np.array_equal(a.x, b.x) for a, b in zip((train, test), again, strict=True))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, np.nan, "half", None, True])
+def test_split_refuses(share):
+    with pytest.raises(InputError, match="split: test"):
+        Federation.from_arrays([np.arange(9.0)]).split(share)
+
+
+def test_split_refuses_a_part_without_weight():
+    fed = Federation.from_arrays([np.arange(2.0)], sample_weight=[np.array([1.0, 0.0])])
+    with pytest.raises(InputError, match="have weight 0"):
+        fed.split(0.5)
+
+
 def test_like_refuses():
     train = shards(stand_in([60] * 4), n_users=4)
     with pytest.raises(

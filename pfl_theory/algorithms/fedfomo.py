@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, one_of, require
-from ..federations.federation import Federation
 from ..kernels.philox import choose_users
 from ..problems.problem import Problem
 from ..seeds import checked_seed, generator
@@ -398,27 +397,6 @@ def split(problem: Problem, share: float, seed: int) -> Splits:
         f"FedFomo: a problem from {problem.kind} has no rows to hold out; use towards(validation) to give the users' "
         "validation losses",
     )
-    fed = problem.federation
-    parts: tuple[list[NDArray], list[NDArray]] = ([], [])
-    for i in range(fed.n_users):
-        rows = np.arange(fed.offsets[i], fed.offsets[i + 1])
-        held = round(share * len(rows))
-        require(
-            1 <= held < len(rows),
-            f"FedFomo: user {i} has {len(rows)} rows, of which {share:g} are {held} for validation; each user needs at "
-            "least one row to train on and one to weigh models on: give it more, or another validation share",
-        )
-        drawn = generator(seed, "FedFomo validation", i).permutation(rows)
-        for part, some in zip(parts, (drawn[held:], drawn[:held]), strict=True):
-            part.append(np.sort(some))
-    train, held_out = (Problem(problem.loss, _of_rows(fed, rows), problem.oracle.dtype) for rows in parts)
+    parts = problem.federation.split(share, seed=seed)
+    train, held_out = (Problem(problem.loss, part, problem.oracle.dtype) for part in parts)
     return Splits(train, held_out)
-
-
-def _of_rows(fed: Federation, rows: list[NDArray]) -> Federation:
-    """Some rows of every user, their weights divided by their sum."""
-    flat = np.concatenate(rows)
-    share = [fed.weights[some] / fed.weights[some].sum() for some in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(some) for some in rows])])
-    y = None if fed.y is None else fed.y[flat]
-    return Federation(fed.x[flat], y, np.concatenate(share), offsets, fed.scale, fed.law, fed.name, fed.info)
