@@ -17,6 +17,7 @@ from ..kernels.philox import choose_users
 from ..problems.problem import Problem
 from ..seeds import checked_seed, generator
 from .algorithm import Algorithm, Round, State, checked_epochs, checked_steps, participants
+from .candidates import losses_of_pairs
 from .checkpoints import fingerprint
 from .local_steps import LocalPlan, local_steps, plain_plan
 
@@ -339,12 +340,12 @@ class FedFomo(Algorithm):
         starts, affinity, seen = state.w_users.copy(), state.affinity, np.zeros((n, n))
         epsilon = max(0.0, self.epsilon - self.epsilon_drop * round_)
         chosen = {int(i): self._downloads(state, int(i), epsilon, seed, round_) for i in users if state.uploaded[i]}
-        losses, before = _losses(problem.validation, state, chosen)
+        losses = _losses(problem.validation, state, chosen) if chosen else {}
         for i, ids in chosen.items():
-            base, candidates, loss = state.bases[i], state.w_users[ids], losses[i, : len(ids)]
+            base, candidates, (before, *loss) = state.bases[i], state.w_users[ids], losses[i]
             far = distances(base, candidates, self.norm)
-            w = weights(before[i], loss, far, eps=self.eps)
-            raw = unnormalised(before[i], loss, far, eps=self.eps, clip=False)
+            w = weights(before, loss, far, eps=self.eps)
+            raw = unnormalised(before, loss, far, eps=self.eps, clip=False)
             if w.any() or self.unhelped == "base":
                 starts[i] = step(base, candidates, w.astype(base.dtype))
             affinity = update_affinity(affinity, i, ids, raw, self.affinity)
@@ -367,21 +368,17 @@ class FedFomo(Algorithm):
         return np.append(others[select(state.affinity[user, others], self.models - 1, epsilon, rng)], user)
 
 
-def _losses(validation: Problem, state: FomoState, chosen: dict[int, NDArray]) -> tuple[NDArray, NDArray]:
-    """Validation losses of every user's candidates, shape (n, most), and of its base: one call for all users a slot."""
+def _losses(validation: Problem, state: FomoState, chosen: dict[int, NDArray]) -> dict[int, NDArray]:
+    """Validation losses of each of these users: of its base, then of its candidates."""
     assert state.w_users is not None
     assert state.bases is not None
-    most = max((len(ids) for ids in chosen.values()), default=0)
-    found = np.zeros((len(state.w_users), most))
-    if most == 0:
-        return found, np.zeros(len(state.w_users))
-    for slot in range(most):
-        points = state.bases.copy()
-        for i, ids in chosen.items():
-            if slot < len(ids):
-                points[i] = state.w_users[ids[slot]]
-        found[:, slot] = validation.value(points)
-    return found, validation.value(state.bases).astype(np.float64)
+    n, users = len(state.bases), list(chosen)
+    weighed = [np.append(i, n + ids) for i, ids in chosen.items()]
+    sizes = [len(some) for some in weighed]
+    models, which = np.unique(np.concatenate(weighed), return_inverse=True)
+    points = np.stack([state.bases[k] if k < n else state.w_users[k - n] for k in models])
+    found = losses_of_pairs(validation, points, np.repeat(users, sizes), which)
+    return dict(zip(users, np.split(found, np.cumsum(sizes)[:-1]), strict=True))
 
 
 def split(problem: Problem, share: float, seed: int) -> Splits:
