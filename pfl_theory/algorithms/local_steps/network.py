@@ -18,7 +18,7 @@ from ...losses.padded_layers import PADDED, UNITS, WEIGHTS, layers_of
 from ...memory import remembered
 from ...problems.rows import RowOracle
 from .averaging import by_chunks
-from .network_dense import dense_steps, grams, keeps_gram
+from .network_dense import dense_steps, grams
 from .network_sparse import SparseRows, sparse_rows, sparse_steps
 from .network_step import Batches, Workspace, batches_of, workspace
 from .plan import EXACT, HESSIAN_FREE, PLAIN, LocalPlan, check_batches
@@ -38,7 +38,7 @@ def fits(oracle: object, plan: LocalPlan) -> bool:
         sizes.append(plan.batch_inner)
     if plan.variant in (EXACT, HESSIAN_FREE):
         sizes.append(plan.batch_hessian)
-    return plan.epochs == 0 and min(sizes) > 0 and (sparse(oracle) or keeps_gram(oracle))
+    return plan.epochs == 0 and min(sizes) > 0 and (sparse(oracle) or oracle.small_grams)
 
 
 def has_hidden_layers(oracle: object) -> TypeGuard[RowOracle]:
