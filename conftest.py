@@ -25,12 +25,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pfl_theory.datasets import cifar10_available, femnist_available, mnist_available
+from pfl_theory.datasets import cifar10_available, femnist_available, mnist_available, shakespeare_available
 
 SETS = {  # name -> is it here, what to do where it is not
     "mnist": (mnist_available, "needs MNIST: put the four files into $PFL_THEORY_DATA/mnist"),
     "cifar10": (cifar10_available, "needs CIFAR-10: put the six .bin files into $PFL_THEORY_DATA/cifar-10-batches-bin"),
     "femnist": (femnist_available, "needs FEMNIST: put femnist_105writers.npz into $PFL_THEORY_DATA/femnist"),
+    "shakespeare": (shakespeare_available, "needs tiny Shakespeare: put input.txt into $PFL_THEORY_DATA/shakespeare"),
 }
 
 

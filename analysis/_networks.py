@@ -128,35 +128,43 @@ def scored(train, test, w, way, *, tau, alpha, seed):
     return test.accuracy(pfl.adapt(own, w, alpha=step, steps=steps, batch=batch, seed=seed))
 
 
-def trained(row, method, name, replicate, rounds):
-    """One training: accuracies (%) by every test-time choice, at the end and late; the two kinds of user apart.
+def by_ways(pair, w, ways, row, seed):
+    """Accuracy of every user by each of some test-time choices."""
+    return {way: scored(*pair, w, way, tau=row.tau, alpha=row.alpha, seed=seed) for way in ways}
+
+
+def training(row, made, pair, replicate, rounds, chosen, looked_at, every=None):
+    """Run the chosen algorithm from the protocol's first weights; `looked_at` is what to record of a model.
 
     All methods of a replicate share users, first weights, users of a round and batches.
     """
-    import numpy as np
-
     import pfl_theory as pfl
     from pfl_theory import sweeps
 
-    made = protocol(name)
-    train, test = problems(row, made.loss, replicate)
-
-    def ways(at):
-        return {way: scored(train, test, at.w, way, tau=row.tau, alpha=row.alpha, seed=replicate) for way in WAYS}
-
-    run = pfl.run(
-        algorithm(method, row.tau, row.alpha),
+    train, test = pair
+    return pfl.run(
+        chosen,
         train,
         rounds=rounds,
         w0=start(made, train.federation, replicate),
         seed=replicate,
         test=test,
-        record=ways,
-        every=max(10, rounds // RECORDS),
+        record=lambda at: looked_at(at.w),
+        every=every or max(10, rounds // RECORDS),
         alpha=row.alpha,
         checkpoint=sweeps.scratch("run.npz"),
     )
-    kinds = np.array(train.federation.info["kind"])
+
+
+def trained(row, method, name, replicate, rounds):
+    """One training: accuracies (%) by every test-time choice, at the end and late; the two kinds of user apart."""
+    import numpy as np
+
+    made = protocol(name)
+    pair = problems(row, made.loss, replicate)
+    chosen = algorithm(method, row.tau, row.alpha)
+    run = training(row, made, pair, replicate, rounds, chosen, lambda w: by_ways(pair, w, WAYS, row, replicate))
+    kinds = np.array(pair[0].federation.info["kind"])
     found = {"setting": row.label, "status": run.status, "rounds_run": float(run.rounds[-1])}
     for way in WAYS:
         users = 100 * run.records[way]
@@ -169,28 +177,16 @@ def trained(row, method, name, replicate, rounds):
 
 def curved(row, method, name, replicate, rounds):
     """The same training; alpha times the largest curvature of its users where it records."""
-    import pfl_theory as pfl
-    from pfl_theory import sweeps
     from pfl_theory.reports.along import curvature
 
     made = protocol(name)
-    train, test = problems(row, made.loss, replicate)
+    pair = problems(row, made.loss, replicate)
 
-    def looked_at(at):
-        step = scored(train, test, at.w, "tr40", tau=row.tau, alpha=row.alpha, seed=replicate)
-        return {"curvature": curvature(train, at.w), "accuracy": float(step.mean())}
+    def looked_at(w):
+        step = by_ways(pair, w, ("tr40",), row, replicate)["tr40"]
+        return {"curvature": curvature(pair[0], w), "accuracy": float(step.mean())}
 
-    run = pfl.run(
-        algorithm(method, row.tau, row.alpha),
-        train,
-        rounds=rounds,
-        w0=start(made, train.federation, replicate),
-        seed=replicate,
-        record=looked_at,
-        every=max(10, rounds // RECORDS),
-        alpha=row.alpha,
-        checkpoint=sweeps.scratch("run.npz"),
-    )
+    run = training(row, made, pair, replicate, rounds, algorithm(method, row.tau, row.alpha), looked_at)
     return [
         {
             "setting": row.label,

@@ -83,30 +83,15 @@ def training(setting, method, k, rounds, beta):
     """A line a kind of user and record: mean accuracies, and the share of users who lose by the step."""
     import numpy as np
 
-    import pfl_theory as pfl
-    from pfl_theory import sweeps
-
     made = _networks.protocol(_networks.USUAL)
-    train, test = _networks.problems(setting, made.loss, k)
+    pair = _networks.problems(setting, made.loss, k)
+    chosen = algorithm_of(method, setting, beta, pair[0].n_users)
 
-    def ways(at):
-        return {
-            way: _networks.scored(train, test, at.w, way, tau=setting.tau, alpha=setting.alpha, seed=k)
-            for way in ("none", "tr40")
-        }
+    def looked_at(w):
+        return _networks.by_ways(pair, w, ("none", "tr40"), setting, k)
 
-    run = pfl.run(
-        algorithm_of(method, setting, beta, train.n_users),
-        train,
-        rounds=rounds,
-        w0=_networks.start(made, train.federation, k),
-        seed=k,
-        record=ways,
-        every=max(5, rounds // 20),
-        alpha=setting.alpha,
-        checkpoint=sweeps.scratch("run.npz"),
-    )
-    kinds = np.array(train.federation.info["kind"])
+    run = _networks.training(setting, made, pair, k, rounds, chosen, looked_at, every=max(5, rounds // 20))
+    kinds = np.array(pair[0].federation.info["kind"])
     before, after = 100 * run.records["none"], 100 * run.records["tr40"]
     return [
         {

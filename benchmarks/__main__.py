@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("logistic_round", "network_round", "monte_carlo", "wasserstein", "compilation")
+NAMES = ("logistic_round", "network_round", "fedfomo_round", "monte_carlo", "wasserstein", "compilation")
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(NAMES)

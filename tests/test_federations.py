@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,8 @@ from pfl_theory.federations import (
     dirichlet,
     finite_support,
     k_classes,
+    latent,
+    latent_pair,
     like,
     location,
     paper_pair,
@@ -363,6 +367,164 @@ def test_k_classes_says_which_class_runs_out():
         k_classes(dataset, k=2, size=1)
 
 
+# -- latent distributions ----------------------------------------------------------------------------------------------
+
+
+def centred_blobs(counts, split="train", seed=0) -> Dataset:
+    """Images about dark, middle and bright ones, in mixed order; the class is which, the last four pixels are noise."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    x = rng.integers(0, 30, (len(y), 8))
+    x[:, :4] += 100 * y[:, None]
+    return Dataset("blobs", x.astype(np.uint8), y, len(counts), (2, 4), split=split)
+
+
+def principal(x, components: int):
+    """Mean and principal components by a singular value decomposition of the images themselves."""
+    mean = x.mean(axis=0)
+    return mean, np.linalg.svd(x - mean, full_matrices=False)[2][:components].T
+
+
+@few
+@given(
+    counts=st.lists(st.integers(20, 60), min_size=2, max_size=5),
+    k=st.integers(1, 3),
+    each=st.integers(1, 2),
+    size=st.none() | st.integers(1, 8),
+    seed=st.integers(0, 99),
+)
+def test_latent(counts, k, each, size, seed):
+    dataset = stand_in(counts)
+    fed = latent(dataset, n_users=k * each, n_distributions=k, components=2, size=size, seed=seed)
+    check_images(fed, dataset)
+    assert fed.info["distribution"] == np.repeat(np.arange(k), each).tolist()
+    by_cluster = fed.sizes.reshape(k, each)
+    assert (np.ptp(by_cluster, axis=1) <= 1).all()
+    if size is None:
+        assert fed.sizes.sum() == len(dataset)  # every image once
+    else:
+        assert fed.sizes.max() <= size
+        whole = latent(dataset, n_users=k * each, n_distributions=k, components=2, seed=seed)
+        assert by_cluster.sum(axis=1).tolist() == np.minimum(each * size, whole.sizes.reshape(k, each).sum(1)).tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_latent_finds_what_lies_apart(seed):
+    train, test = centred_blobs([50, 30, 20]), centred_blobs([9, 8, 7], "test", seed=1)
+    for components in (1, 3, 64):
+        keywords = {"n_users": 6, "n_distributions": 3, "components": components, "seed": seed}
+        feds = latent_pair(train, test, **keywords)
+        for fed, counts in zip(feds, ([50, 30, 20], [9, 8, 7]), strict=True):
+            found = np.array([set(user.labels.tolist()) for user in fed])
+            assert all(len(labels) == 1 for labels in found)
+            order = [labels.pop() for labels in found][::2]
+            assert order in ([0, 1, 2], [2, 1, 0])  # along the first component
+            assert fed.sizes.reshape(3, 2).sum(axis=1).tolist() == [counts[c] for c in order]
+            assert fed.info["components"] == min(components, 8)
+        assert feds[0].info["distribution"] == feds[1].info["distribution"] == [0, 0, 1, 1, 2, 2]
+        alone = latent(train, **keywords)  # test images move nothing
+        assert np.array_equal(alone.x, feds[0].x)
+        assert alone.name == "blobs, latent distributions, n=6 of 3"
+
+
+def test_latent_of_digits_against_a_second_reading():
+    """Components by a singular value decomposition, clusters as means of what users have, nearest ones by distances.
+    The smaller part is the one that finds the clusters: its decomposition takes less than a second.
+    """
+    train, test = digits("test"), digits("train")
+    first, second = latent_pair(train, test)
+    mean, axes = principal(train.x.astype(float), 64)
+    z = [(fed.x - mean) @ axes for fed in (first, second)]
+    owner = [np.array(fed.info["distribution"])[fed.owner] for fed in (first, second)]
+    assert [len(rows) for rows in z] == [800, 4200]
+    centres = np.stack([z[0][owner[0] == j].mean(axis=0) for j in range(5)])
+    for rows, cluster in zip(z, owner, strict=True):
+        square = np.square(rows[:, None] - centres).sum(axis=2)
+        assert np.array_equal(square.argmin(axis=1), cluster)
+    same = np.equal.outer(*[np.array(first.info["distribution"])] * 2)
+    for fed, rows in zip((first, second), z, strict=True):
+        means = np.stack([rows[fed.rows(i)].mean(axis=0) for i in range(15)])
+        between = np.linalg.norm(means[:, None] - means, axis=2)
+        assert between[same].max() < between[~same].min()
+    purity = np.square(label_counts(first, 10) / first.sizes[:, None]).sum(axis=1)  # a tenth where labels are mixed
+    assert purity.min() > 0.15
+
+
+def test_latent_clusters_are_as_good_as_scipys():
+    from scipy.cluster.vq import kmeans2, vq
+
+    train = digits("test")
+    fed = latent(train, n_users=5)
+    mean, axes = principal(train.x.astype(float), 64)
+    z = (fed.x - mean) @ axes
+    ours = sum(np.square(z[rows] - z[rows].mean(axis=0)).sum() for rows in map(fed.rows, range(5)))
+    rng = np.random.default_rng(0)
+    theirs = min(
+        np.square(vq(z, kmeans2(z, 5, iter=60, minit="++", seed=rng)[0])[1]).sum() for _ in range(10)
+    )  # fixed numbers of steps
+    assert ours < 1.001 * theirs
+
+
+def test_latent_scatter_is_exact():
+    module = importlib.import_module("pfl_theory.federations.latent")
+    x = np.random.default_rng(0).integers(0, 256, (2 * module.CHUNK + 77, 9)).astype(np.uint8)
+    x[:, 0] = 255
+    mean, found = module._scatter(x)
+    whole = x.astype(np.int64)
+    total = whole.sum(axis=0)
+    assert found.tolist() == (len(x) * (whole.T @ whole) - np.outer(total, total)).tolist()
+    assert mean.tolist() == (total / len(x)).tolist()
+    axes = module._axes(found, 4)
+    assert np.allclose(np.abs(axes), np.abs(principal(x.astype(float), 4)[1]), rtol=0, atol=1e-8)
+    assert (axes[np.abs(axes).argmax(axis=0), range(4)] > 0).all()
+
+
+def test_latent_has_the_same_bits_with_more_threads():
+    from threadpoolctl import threadpool_limits
+
+    seen = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            fed = latent(digits("test"), n_users=6, n_distributions=3)
+            seen.append((fed.x.tobytes(), fed.offsets.tolist()))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"n_users": 7}, "n_users = 7: must be a multiple of n_distributions = 5, .*; use 10"),
+        ({"n_users": 3}, "n_users = 3: must be a multiple of n_distributions = 5, .*; use 5"),
+        ({"n_distributions": 0}, "n_distributions = 0: must be a whole number >= 1"),
+        ({"components": 0}, "components = 0: must be a whole number >= 1"),
+        ({"components": 2.5}, "components = 2.5: must be a whole number >= 1"),
+        ({"size": 0}, "size = 0: must be a whole number >= 1"),
+        ({"test_size": "x"}, "test_size = 'x': must be a whole number >= 1"),
+        (
+            {"n_users": 120, "n_distributions": 3},
+            r"distribution \d has \d\d images of blobs for 40 users; use fewer users",
+        ),
+        ({"n_users": 30, "n_distributions": 3}, r"distribution \d has \d images of blobs test for 10 users; use fewer"),
+    ],
+)
+def test_latent_refuses(keywords, message):
+    with pytest.raises(InputError, match=f"^{message}") as error:
+        latent_pair(centred_blobs([50, 30, 20]), centred_blobs([9, 8, 7], "test"), **keywords)
+    assert "\n" not in str(error.value)
+
+
+def test_latent_refuses_data_that_do_not_fit():
+    one, nothing_else = centred_blobs([50]), np.zeros((20, 8), np.uint8)
+    with pytest.raises(InputError, match="^blobs has 8 pixels an image and stand-in test 3; give two splits of one"):
+        latent_pair(one, stand_in([20], "test"), n_users=2, n_distributions=2)
+    same = Dataset("same", nothing_else, np.zeros(20, int), 1, (2, 4))
+    with pytest.raises(InputError, match=r"^distribution \d has 0 images of same for 1 users"):
+        latent(same, n_users=2, n_distributions=2)
+    only_dark = centred_blobs([24], "test")
+    with pytest.raises(InputError, match=r"^distribution \d has 0 images of blobs test for 2 users"):
+        latent_pair(centred_blobs([50, 30, 20]), only_dark, n_users=6, n_distributions=3)
+
+
 # -- the test federation of the same users -----------------------------------------------------------------------------
 
 
@@ -382,6 +544,43 @@ def test_like_keeps_label_shares(make):
         assert np.abs(label_counts(test, 10) - factor * label_counts(train, 10)).max() < 1.5
         assert (test.info["dataset_split"], test.info["split"]) == ("test", train.info["split"])
     assert label_counts(like(train, test_data), 10).sum(axis=0).max() >= 100  # about as large as fits
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.floats(0.05, 0.95), st.integers(0, 10**6))
+def test_split_deals_every_row_once(sizes, share, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.normal(size=(m, 2)) for m in sizes]
+    weights = [w / w.sum() for w in (rng.uniform(0.1, 1, m) for m in sizes)]
+    fed = Federation.from_arrays(rows, [np.arange(m) for m in sizes], sample_weight=weights)
+    if min(min(round(share * m), m - round(share * m)) for m in sizes) < 1:
+        with pytest.raises(InputError, match="at least one row in either part"):
+            fed.split(share, seed=seed)
+        return
+    train, test = fed.split(share, seed=seed)
+    assert train.law == test.law == "sample"
+    for i, m in enumerate(sizes):
+        parts = train[i], test[i]
+        assert len(parts[1].points) == round(share * m)
+        labels = np.concatenate([part.labels for part in parts])
+        assert np.array_equal(np.sort(labels), np.arange(m))
+        for part in parts:
+            assert np.array_equal(part.points, rows[i][part.labels])
+            assert part.weights == pytest.approx(weights[i][part.labels] / weights[i][part.labels].sum())
+    again = fed.split(share, seed=seed)
+    assert all(np.array_equal(a.x, b.x) for a, b in zip((train, test), again, strict=True))
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 1.5, np.nan, "half", None, True])
+def test_split_refuses(share):
+    with pytest.raises(InputError, match="split: test"):
+        Federation.from_arrays([np.arange(9.0)]).split(share)
+
+
+def test_split_refuses_a_part_without_weight():
+    fed = Federation.from_arrays([np.arange(2.0)], sample_weight=[np.array([1.0, 0.0])])
+    with pytest.raises(InputError, match="have weight 0"):
+        fed.split(0.5)
 
 
 def test_like_refuses():

@@ -22,11 +22,15 @@ from pfl_theory.algorithms.local_steps import (
     ROUTES,
     LocalPlan,
     averaging,
+    epochs,
     local_steps,
     network,
+    network_epochs,
+    plain_plan,
     rows,
 )
 from pfl_theory.algorithms.local_steps.difference import difference_step
+from pfl_theory.errors import InputError
 from pfl_theory.kernels import tiles
 from pfl_theory.kernels.jit import helper
 from pfl_theory.kernels.vector_math import exp32
@@ -147,6 +151,85 @@ def test_fits_says_what():
     assert not network.fits(Problem(loss, narrow).oracle, plan_of("exact"))
 
 
+# --- epochs ----------------------------------------------------------------------------------------------------------
+
+
+def in_epochs(batch, count=3, beta=0.02):
+    return plain_plan(beta, 1, batch, True, count)
+
+
+def both_in_epochs(problem, w, plan, users=(0, 2)):
+    """(path, final) by the network route and by the one of any loss."""
+    call = {"seed": 1, "round_": 2, "trace": False, "keep": True}
+    return [route.steps(problem.oracle, np.array(users), w, plan, **call) for route in (network_epochs, epochs)]
+
+
+@pytest.mark.parametrize("batch", [1, 9, 25, 100], ids="{} rows".format)
+@pytest.mark.parametrize("hidden", [(80, 60), (7,), (5, 4, 3)])
+def test_network_epochs_equal_epochs(hidden, batch):
+    """Users of 30, 25 and 41 rows: the last batch of an epoch is smaller, or the batch larger than a user."""
+    fed = federation("mostly zeros")
+    for activation, output, objective in CHOICES:
+        loss = MLP(3, hidden, activation, 0.6, output, objective, 0.7)
+        problem = Problem(loss, fed)
+        w = loss.initial_weights(fed, weights="glorot", biases="normal", scale=0.7, seed=2)[None]
+        own = w + 0.1 * np.random.default_rng(1).normal(size=(3, problem.dim))
+        for start, users in ((w, (0, 1, 2)), (own, (0, 2))):
+            found, expected = both_in_epochs(problem, start, in_epochs(batch), users)
+            assert apart(found[1:], expected[1:], start[list(users)] if len(start) > 1 else start) < 1e-12
+            assert np.abs(found[0] - expected[0]).max() < 1e-12 * np.abs(expected[0] - start.mean(0)).max()
+
+
+def test_network_epochs_in_single_precision():
+    """Steps as large as the weights, so that these hide nothing."""
+    loss, fed = MLP(3, (80, 60)), federation("mostly zeros")
+    w = loss.initial_weights(fed, seed=2).astype(np.float32)[None]
+    for batch in (9, 100):
+        plan = in_epochs(batch, 1, 0.5)
+        found = both_in_epochs(Problem(loss, fed, "float32"), w, plan, (0, 1, 2))[0][1]
+        expected = both_in_epochs(Problem(loss, fed), w.astype(float), plan, (0, 1, 2))[1][1]
+        assert np.linalg.norm(found - expected) < 1e-5 * np.linalg.norm(expected - w)
+
+
+def test_a_user_that_diverges_in_epochs_leaves_the_next_alone():
+    loss, fed = MLP(3, (5, 4)), federation("mostly zeros")
+    problem, w = Problem(loss, fed), np.array([loss.initial_weights(fed, seed=2)] * 3)
+    alone = both_in_epochs(problem, w, in_epochs(9), (2,))[0][1]
+    w[0] = np.nan
+    with np.errstate(all="ignore"):
+        assert np.array_equal(both_in_epochs(problem, w, in_epochs(9))[0][1][1], alone[0])
+
+
+def test_which_route_epochs_take():
+    sparse, dense = (federation(kind) for kind in KINDS)
+
+    def taken(loss, fed, plan):
+        return next(route for route in ROUTES if route.fits(Problem(loss, fed).oracle, plan))
+
+    assert taken(MLP(3, (5,)), sparse, in_epochs(9)) is network_epochs
+    assert taken(MLP(3, (5,)), sparse, in_epochs(9)._replace(epochs=0)) is network
+    assert taken(MLP(3, (5,)), dense, in_epochs(9)) is epochs
+    assert taken(MLP(3, ()), sparse, in_epochs(9)) is epochs
+    assert taken(pfl.losses.Softmax(3), sparse, in_epochs(9)) is epochs
+    functions = Problem.from_functions(lambda w: w[:, 0] ** 2, lambda w: 2 * w, n_users=2, dim=1)
+    assert not network_epochs.fits(functions.oracle, in_epochs(9))
+
+
+@pytest.mark.parametrize("route", [network_epochs, epochs])
+def test_what_epochs_refuse(route):
+    problem = Problem(MLP(3, (5,)), federation("mostly zeros"))
+    weighted = Problem(MLP(3, (5,)), federation("mostly zeros", weighted=True))
+    for of, plan, trace, message in (
+        (problem, in_epochs(9)._replace(variant=EXACT), False, "gradient steps over batches; give batch="),
+        (problem, in_epochs(None), False, "gradient steps over batches; give batch="),
+        (problem, in_epochs(9), True, "no average at a step"),
+        (weighted, in_epochs(9), False, "users that weigh their rows equally"),
+    ):
+        w = np.zeros((1, of.dim))
+        with pytest.raises(InputError, match=message):
+            route.steps(of.oracle, np.arange(3), w, plan, seed=0, round_=0, trace=trace, keep=False)
+
+
 # --- bits ------------------------------------------------------------------------------------------------------------
 
 BITS = """
@@ -162,6 +245,8 @@ def bits():
         fed, loss = federation(kind), MLP(3, (9, 4))
         problem, w = Problem(loss, fed, "float32"), loss.initial_weights(fed, seed=2).astype(np.float32)[None]
         found.update(both(problem, w, plan_of(variant, delta=BY_ROUNDING))[0][0].tobytes())
+        if kind == "mostly zeros":
+            found.update(both_in_epochs(problem, w, in_epochs(9), (0, 1, 2))[0][0].tobytes())
     return found.hexdigest()
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, one_of, require
-from ..federations.federation import Federation
 from ..kernels.philox import choose_users
 from ..problems.problem import Problem
 from ..seeds import checked_seed, generator
 from .algorithm import Algorithm, Round, State, checked_epochs, checked_steps, participants
+from .candidates import losses_of_pairs
 from .checkpoints import fingerprint
 from .local_steps import LocalPlan, local_steps, plain_plan
 
@@ -340,12 +340,12 @@ class FedFomo(Algorithm):
         starts, affinity, seen = state.w_users.copy(), state.affinity, np.zeros((n, n))
         epsilon = max(0.0, self.epsilon - self.epsilon_drop * round_)
         chosen = {int(i): self._downloads(state, int(i), epsilon, seed, round_) for i in users if state.uploaded[i]}
-        losses, before = _losses(problem.validation, state, chosen)
+        losses = _losses(problem.validation, state, chosen) if chosen else {}
         for i, ids in chosen.items():
-            base, candidates, loss = state.bases[i], state.w_users[ids], losses[i, : len(ids)]
+            base, candidates, (before, *loss) = state.bases[i], state.w_users[ids], losses[i]
             far = distances(base, candidates, self.norm)
-            w = weights(before[i], loss, far, eps=self.eps)
-            raw = unnormalised(before[i], loss, far, eps=self.eps, clip=False)
+            w = weights(before, loss, far, eps=self.eps)
+            raw = unnormalised(before, loss, far, eps=self.eps, clip=False)
             if w.any() or self.unhelped == "base":
                 starts[i] = step(base, candidates, w.astype(base.dtype))
             affinity = update_affinity(affinity, i, ids, raw, self.affinity)
@@ -368,21 +368,17 @@ class FedFomo(Algorithm):
         return np.append(others[select(state.affinity[user, others], self.models - 1, epsilon, rng)], user)
 
 
-def _losses(validation: Problem, state: FomoState, chosen: dict[int, NDArray]) -> tuple[NDArray, NDArray]:
-    """Validation losses of every user's candidates, shape (n, most), and of its base: one call for all users a slot."""
+def _losses(validation: Problem, state: FomoState, chosen: dict[int, NDArray]) -> dict[int, NDArray]:
+    """Validation losses of each of these users: of its base, then of its candidates."""
     assert state.w_users is not None
     assert state.bases is not None
-    most = max((len(ids) for ids in chosen.values()), default=0)
-    found = np.zeros((len(state.w_users), most))
-    if most == 0:
-        return found, np.zeros(len(state.w_users))
-    for slot in range(most):
-        points = state.bases.copy()
-        for i, ids in chosen.items():
-            if slot < len(ids):
-                points[i] = state.w_users[ids[slot]]
-        found[:, slot] = validation.value(points)
-    return found, validation.value(state.bases).astype(np.float64)
+    n, users = len(state.bases), list(chosen)
+    weighed = [np.append(i, n + ids) for i, ids in chosen.items()]
+    sizes = [len(some) for some in weighed]
+    models, which = np.unique(np.concatenate(weighed), return_inverse=True)
+    points = np.stack([state.bases[k] if k < n else state.w_users[k - n] for k in models])
+    found = losses_of_pairs(validation, points, np.repeat(users, sizes), which)
+    return dict(zip(users, np.split(found, np.cumsum(sizes)[:-1]), strict=True))
 
 
 def split(problem: Problem, share: float, seed: int) -> Splits:
@@ -398,27 +394,6 @@ def split(problem: Problem, share: float, seed: int) -> Splits:
         f"FedFomo: a problem from {problem.kind} has no rows to hold out; use towards(validation) to give the users' "
         "validation losses",
     )
-    fed = problem.federation
-    parts: tuple[list[NDArray], list[NDArray]] = ([], [])
-    for i in range(fed.n_users):
-        rows = np.arange(fed.offsets[i], fed.offsets[i + 1])
-        held = round(share * len(rows))
-        require(
-            1 <= held < len(rows),
-            f"FedFomo: user {i} has {len(rows)} rows, of which {share:g} are {held} for validation; each user needs at "
-            "least one row to train on and one to weigh models on: give it more, or another validation share",
-        )
-        drawn = generator(seed, "FedFomo validation", i).permutation(rows)
-        for part, some in zip(parts, (drawn[held:], drawn[:held]), strict=True):
-            part.append(np.sort(some))
-    train, held_out = (Problem(problem.loss, _of_rows(fed, rows), problem.oracle.dtype) for rows in parts)
+    parts = problem.federation.split(share, seed=seed)
+    train, held_out = (Problem(problem.loss, part, problem.oracle.dtype) for part in parts)
     return Splits(train, held_out)
-
-
-def _of_rows(fed: Federation, rows: list[NDArray]) -> Federation:
-    """Some rows of every user, their weights divided by their sum."""
-    flat = np.concatenate(rows)
-    share = [fed.weights[some] / fed.weights[some].sum() for some in rows]
-    offsets = np.concatenate([[0], np.cumsum([len(some) for some in rows])])
-    y = None if fed.y is None else fed.y[flat]
-    return Federation(fed.x[flat], y, np.concatenate(share), offsets, fed.scale, fed.law, fed.name, fed.info)

@@ -14,6 +14,7 @@ from .dataset import Dataset
 from .digits import digits
 from .femnist import femnist, femnist_available
 from .mnist import mnist, mnist_available
+from .shakespeare import shakespeare, shakespeare_available
 
 __all__ = [
     "NAMES",
@@ -26,9 +27,11 @@ __all__ = [
     "local",
     "mnist",
     "mnist_available",
+    "shakespeare",
+    "shakespeare_available",
 ]
 
-NAMES = ("digits", "mnist", "cifar10", "femnist")
+NAMES = ("digits", "mnist", "cifar10", "femnist", "shakespeare")
 
 
 def local(name: str, split: str = "train") -> Dataset:
@@ -36,7 +39,7 @@ def local(name: str, split: str = "train") -> Dataset:
 
     Parameters
     ----------
-    name : {"digits", "mnist", "cifar10", "femnist"}
+    name : {"digits", "mnist", "cifar10", "femnist", "shakespeare"}
     split : {"train", "test"}
 
     Raises

@@ -9,6 +9,7 @@ from ..discovery import functions_named_as_files
 from .classes import by_class
 from .concept_shift import concept_shift_from_laws, concept_shift_gamma_G
 from .federation import Federation
+from .latent import latent_pair
 from .matching import like
 from .measure import Measure
 from .paper_split import paper_split_pair
@@ -25,6 +26,7 @@ __all__ = [
     "concept_shift_from_laws",
     "concept_shift_gamma_G",
     "handwritten_source",
+    "latent_pair",
     "like",
     "paper_pair",
     "paper_split_pair",

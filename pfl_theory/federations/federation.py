@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, require
+from ._making import real, stream
 from ._users import chosen_users, codes_of_users, of_users, pooled_users
 from .measure import Measure, checked_labels, checked_rows, checked_weights, given_array, missing
 
@@ -210,6 +211,65 @@ class Federation:
             weights=self.weights[rows],
             offsets=offsets,
             info=of_users(self.info, self.n_users, chosen),
+        )
+
+    def split(self, test: float = 0.2, *, seed: int = 0) -> tuple[Federation, Federation]:
+        """Every user's rows cut at random in two: what it trains on, and the share `test` of them, held out.
+
+        Parameters
+        ----------
+        test : float
+            Share of a user's rows, rounded to whole rows; strictly between 0 and 1.
+        seed : int
+            Which rows.
+
+        Returns
+        -------
+        tuple of Federation
+            The same users twice, rows in their order here; weights keep their ratios and sum to 1 again. Either part
+            is a sample of the user's distribution (``law``).
+
+        Raises
+        ------
+        InputError
+            A user has so few rows that one part would be empty, or have no weight.
+
+        Examples
+        --------
+        >>> fed = Federation.from_arrays([np.arange(10.0), np.arange(5.0)])
+        >>> train, test = fed.split(test=0.2)
+        >>> train.sizes.tolist(), test.sizes.tolist()
+        ([8, 4], [2, 1])
+        """
+        share = real("split: test", test)
+        require(0 < share < 1, f"split: test = {test!r}: must be strictly between 0 and 1")
+        held = np.round(share * self.sizes).astype(np.int64)
+        few = int(np.argmin(np.minimum(held, self.sizes - held)))
+        require(
+            1 <= held[few] < self.sizes[few],
+            f"split: user {few} has {self.sizes[few]} rows, of which {share:g} are {held[few]}; each user needs at "
+            "least one row in either part: give it more, or another share",
+        )
+        cut = np.ones(len(self.x), dtype=bool)  # which rows stay
+        for i in range(self.n_users):
+            cut[self.offsets[i] + stream(seed, "split", i).permutation(self.sizes[i])[: held[i]]] = False
+        return self._where(cut), self._where(~cut)
+
+    def _where(self, kept: NDArray) -> Federation:
+        """Some rows of every user, their weights divided by their sum."""
+        sizes = np.add.reduceat(kept, self.offsets[:-1])
+        total = np.add.reduceat(np.where(kept, self.weights, 0.0), self.offsets[:-1])
+        require(
+            bool((total > 0).all()),
+            f"split: all rows of user {int(np.argmin(total))} in one part have weight 0; drop rows of weight 0 first",
+        )
+        return replace(
+            self,
+            x=self.x[kept],
+            y=None if self.y is None else self.y[kept],
+            weights=self.weights[kept] / np.repeat(total, sizes),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]),
+            law="sample",
         )
 
     # -- making ------------------------------------------------------------------------------------------------------

@@ -97,12 +97,21 @@ def draw(key, round_, user, step, first, last, cumulative, size, replace, order,
         coef[k] = 1.0 / size
 
 
-@kernel
-def _choose(n, m, key, round_, order):  # type: ignore[no-untyped-def]
-    for j in range(m):
-        a, b, _, _ = philox(key, round_, 0, 0, j)
-        other = j + min(int(unit(a, b) * (n - j)), n - j - 1)
+@helper
+def shuffle(key, round_, user, step, count, order):  # type: ignore[no-untyped-def]
+    """The first `count` places of `order` become a draw without replacement from all of it (Fisher and Yates); all of
+    them: a shuffle.
+    """
+    m = len(order)
+    for j in range(count):
+        a, b, _, _ = philox(key, round_, user, step, j)
+        other = j + min(int(unit(a, b) * (m - j)), m - j - 1)
         order[j], order[other] = order[other], order[j]
+
+
+@kernel
+def _choose(m, key, round_, order):  # type: ignore[no-untyped-def]
+    shuffle(key, round_, 0, 0, m, order)
 
 
 def choose_users(n_users: int, count: int, seed: int, round_: int) -> NDArray:
@@ -110,5 +119,5 @@ def choose_users(n_users: int, count: int, seed: int, round_: int) -> NDArray:
     if count == n_users:
         return np.arange(n_users)
     order = np.arange(n_users)
-    _choose(n_users, count, stream_key(seed, "users"), round_, order)
+    _choose(count, stream_key(seed, "users"), round_, order)
     return np.sort(order[:count])

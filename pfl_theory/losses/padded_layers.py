@@ -246,6 +246,16 @@ def predict(objective, o, q):  # type: ignore[no-untyped-def]
 
 
 @helper
+def output_losses(loss, layers, rows, labels, shares, first, n):  # type: ignore[no-untyped-def]
+    """sum of shares times losses of n rows."""
+    packed = packed_outputs(rows, n, layers[UNITS, layers.shape[1] - 2])
+    o, slope = packed[0], packed[1]
+    without_padding(layers, rows[H], first, o)
+    apply_output(loss, o, slope)
+    return mlp.losses_of_rows(loss, o, labels[first : first + n], shares[first : first + n])
+
+
+@helper
 def output_errors(loss, layers, rows, labels, shares, first, n):  # type: ignore[no-untyped-def]
     """dl/dz of the last layer of n rows."""
     classes = layers[UNITS, layers.shape[1] - 2]

@@ -175,21 +175,26 @@ class RowOracle:
         """Whether every user weighs its rows equally."""
         return all(weigh_equally(self.fed.weights[self.fed.rows(i)]) for i in range(self.n_users))
 
+    @property
+    def small_grams(self) -> bool:
+        """Whether the Gram matrices of all users are small beside the data."""
+        squares = int((self.fed.sizes.astype(np.int64) ** 2).sum())
+        return squares <= KEPT_GRAM_SHARE * self.x.size
+
     @functools.cached_property
     def gram(self) -> tuple[NDArray, NDArray] | None:
         """Kept Gram matrices (flat) and where each user's begins; None where the loss or the memory does not allow
         it.
         """
-        squares = self.fed.sizes.astype(np.int64) ** 2
         if (
             not self.loss.one_margin
             or self.x.dtype != np.float64
             or int(self.fed.sizes.max()) > LARGEST_GRAM
             or self.dtype != np.float64
-            or int(squares.sum()) > KEPT_GRAM_SHARE * self.x.size
+            or not self.small_grams
         ):
             return None
-        starts = np.concatenate([[0], np.cumsum(squares)])
+        starts = np.concatenate([[0], np.cumsum(self.fed.sizes.astype(np.int64) ** 2)])
         flat = np.empty(starts[-1])
         over_users(
             lambda _, first, last: gram_users(self.x, self.scale, self.fed.offsets, starts, first, last, flat),

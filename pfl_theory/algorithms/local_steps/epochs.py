@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ...errors import require
 from ...kernels.jit import driver_for, kernel
-from ...kernels.philox import philox, stream_key, unit
+from ...kernels.philox import shuffle, stream_key
 from ...losses import dispatch
 from ...problems.rows import RowOracle
 from .averaging import by_chunks
@@ -36,10 +36,7 @@ def epoch_steps(  # type: ignore[no-untyped-def]
         for j in range(d):
             w[j] = origin[j]
         for epoch in range(plan.epochs):
-            for j in range(m - 1):  # Fisher and Yates
-                a, b, _, _ = philox(key, round_, i, epoch, j)
-                other = j + min(int(unit(a, b) * (m - j)), m - j - 1)
-                order[j], order[other] = order[other], order[j]
+            shuffle(key, round_, i, epoch, m, order)
             for begin in range(0, m, size):
                 end = min(begin + size, m)
                 for k in range(end - begin):
@@ -52,6 +49,20 @@ def epoch_steps(  # type: ignore[no-untyped-def]
         if final.shape[0] > 0:
             for j in range(d):
                 final[s, j] = w[j]
+
+
+def check_epochs(oracle: RowOracle, plan: LocalPlan, trace: bool) -> None:
+    """What work in epochs asks for."""
+    require(
+        plan.variant == PLAIN and plan.batch_outer > 0, "work in epochs is gradient steps over batches; give batch="
+    )
+    require(not trace, "users of different sizes take different numbers of steps in an epoch: no average at a step")
+    require(oracle.uniform, "epochs need users that weigh their rows equally; count local_steps and use replace=True")
+
+
+def passes_of(oracle: RowOracle, plan: LocalPlan) -> float:
+    """Passes over a batch that a user makes, of three products each."""
+    return 3.0 * plan.epochs * float(oracle.fed.sizes.mean()) / plan.batch_outer
 
 
 def fits(oracle: object, plan: LocalPlan) -> bool:
@@ -71,12 +82,9 @@ def steps(
     keep: bool,
 ) -> tuple[NDArray, NDArray]:
     """Epochs of `users`: see :func:`~pfl_theory.algorithms.local_steps.local_steps`."""
-    require(
-        plan.variant == PLAIN and plan.batch_outer > 0, "work in epochs is gradient steps over batches; give batch="
-    )
-    require(not trace, "users of different sizes take different numbers of steps in an epoch: no average at a step")
-    require(oracle.uniform, "epochs need users that weigh their rows equally; count local_steps and use replace=True")
+    check_epochs(oracle, plan, trace)
     data = (oracle.parameters, oracle.x, oracle.y, oracle.scale, oracle.fed.offsets, users, start, plan)
     driver, key = driver_for(epoch_steps, oracle.parameters), stream_key(seed, "epochs")
-    passes = 3.0 * plan.epochs * float(oracle.fed.sizes.mean()) / plan.batch_outer
-    return by_chunks(oracle, users, plan, trace, keep, lambda *piece: driver(*data, key, round_, *piece), passes)
+    return by_chunks(
+        oracle, users, plan, trace, keep, lambda *piece: driver(*data, key, round_, *piece), passes_of(oracle, plan)
+    )

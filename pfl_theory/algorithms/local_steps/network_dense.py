@@ -17,15 +17,9 @@ from ...kernels.philox import draw
 from ...kernels.slices import copy, gain
 from ...kernels.tiles import WIDTH, add_product, square_of_rows
 from ...losses.padded_layers import PADDED, UNITS
-from ...problems.rows import KEPT_GRAM_SHARE, RowOracle
+from ...problems.rows import RowOracle
 from .network_step import ABOVE, label, network_step, seen_width
 from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
-
-
-def keeps_gram(oracle: RowOracle) -> bool:
-    """Whether the Gram matrices of all users are small beside the data."""
-    squares = int((oracle.fed.sizes.astype(np.int64) ** 2).sum())
-    return squares <= KEPT_GRAM_SHARE * oracle.x.size
 
 
 @helper

