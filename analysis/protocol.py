@@ -269,7 +269,7 @@ def curvature(table):
         ax.axhline(1, color="black", linewidth=0.8)
         ax.set(xlabel="round", yscale="log", title=name)
     axes[0][0].set_ylabel(r"$\alpha$ times the largest curvature")
-    axes[0][0].legend(fontsize=7)
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
 
 
