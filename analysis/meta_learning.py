@@ -49,7 +49,7 @@ def cell(*, seed, data, method, replicate, plan):
         w0=who.w0,
         seed=k,
         record=lambda at: _observations.scores(who, at.w, k),
-        every=rounds // training["records"],
+        every=rounds // training[data].get("records", training["records"]),
         checkpoint=sweeps.scratch("run.npz"),
     )
     found = _observations.lines(run, who)

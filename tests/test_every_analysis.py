@@ -131,9 +131,12 @@ def cells_of_cifar10(module):
         "runs": {"rounds": 2, "runs": 2, "level": "1.0"},
         "protocol": {"rounds": 2},
     }
-    if "protocol" in cells[0]:  # one of each method
-        cells = [next(c for c in cells if c["method"] == m) for m in dict.fromkeys(c["method"] for c in cells)]
-    short = [{**cell, **next(few for name, few in less.items() if name in cell)} for cell in shortened(cells)]
+    if name := next((name for name in ("method", "models") if name in cells[0]), ""):  # trainings: one of each
+        cells = [next(c for c in cells if c[name] == value) for value in dict.fromkeys(c[name] for c in cells)]
+    trained = {"rounds": 1}
+    short = [
+        {**cell, **next((few for name, few in less.items() if name in cell), trained)} for cell in shortened(cells)
+    ]
     return [cell for k, cell in enumerate(short) if cell not in short[:k]]
 
 

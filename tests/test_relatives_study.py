@@ -22,8 +22,9 @@ def test_the_plan_is_whole():
     sets = {cell["data"] for module in (meta_learning, personalisation_stages) for cell in module.grid("full")}
     assert sets == {"femnist", "mnist", "shakespeare"}
     for data in (*sets, "digits"):
-        assert set(plan["training"][data]) == set(meta_learning.METHODS)
-        assert all(each["rounds"] % plan["training"]["records"] == 0 for each in plan["training"][data].values())
+        methods = {method: plan["training"][data][method] for method in meta_learning.METHODS}
+        records = plan["training"][data].get("records", plan["training"]["records"])
+        assert all(each["rounds"] % records == 0 for each in methods.values())
         assert plan["stages"][data]["second"] % 2 == 0
         assert plan["stages"][data]["first"] % (plan["stages"][data]["second"] // 2) == 0  # a record at the switch
     for steps in plan["personalisation"]["steps"].values():
