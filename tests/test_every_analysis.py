@@ -171,6 +171,16 @@ def test_cells_of_cifar10(name):
             assert row["status"] == "finished"
             assert 0 < row["tr40_end"] < 100
             assert row["setting"].startswith("CIFAR-10")
+    elif name == "fedfomo":
+        clients = [row for row in rows if row["kind"] == "client"]
+        assert {row["shown"] for row in clients} == set(module.METHODS)
+        assert {row["client"] for row in clients} == set(range(15))
+        assert all(row["status"] == "finished" and 0 <= row["accuracy"] <= 100 for row in clients)
+    elif name == "fedfomo_affinity":
+        assert len(rows) == len(module.MODELS) * 15 * 14 // 2
+        assert all(row["status"] == "finished" and row["w1"] > 0 for row in rows)
+        near, far = ([row["w1"] for row in rows if (row["of_i"] == row["of_j"]) == same] for same in (True, False))
+        assert np.mean(near) < np.mean(far)
     else:
         apart = [row for row in rows if row["knob"] > 0]
         assert len(apart) == 2
