@@ -60,9 +60,13 @@ def federations(data, split, seed):
     return train, like(train, tests, seed=seed)
 
 
-def fedfomo(data, **more):
+def work(data):
+    """What a client does in a round of any method that takes plain steps."""
+    return {"beta": BETA[data], "local_epochs": EPOCHS, "batch": BATCH}
+
+
+def fedfomo(data, models=MODELS):
     """FedFomo as the analyses run it."""
     import pfl_theory as pfl
 
-    work = {"beta": BETA[data], "local_epochs": EPOCHS, "batch": BATCH}
-    return pfl.FedFomo(**{**work, "models": MODELS} | more)
+    return pfl.FedFomo(**work(data), models=models)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analysis import _seeds
+
 _TEXT = Path(__file__).with_name("observations.json").read_bytes()
 PLAN = json.loads(_TEXT)
 DIGEST = hashlib.sha256(_TEXT).hexdigest()[:12]  # in every cell: results under another plan are other results
@@ -17,7 +19,23 @@ SETS = {
     "digits": "5,000 digits, labels by Dirichlet(0.5)",
 }
 CLASSES = {"femnist": 62, "mnist": 10, "shakespeare": 65, "digits": 10}
-VERDICTS = ("confirmed", "refuted", "undecided")
+
+
+def cells(scale, choice, options):
+    """The cells of an analysis: every option on every data set with every seed; two seeds on the digits if quick."""
+    full = scale == "full"
+    seeds = PLAN["decision"]["seeds"] if full else 2
+    return [
+        {"data": data, choice: option, "replicate": k, "plan": DIGEST}
+        for data in (("femnist", "mnist", "shakespeare") if full else ("digits",))
+        for k in range(seeds)
+        for option in options
+    ]
+
+
+def at_the_end(table, choice):
+    """The last record of every run."""
+    return table[table["round"] == table.groupby(["data", choice])["round"].transform("max")]
 
 
 class People(NamedTuple):
@@ -39,11 +57,10 @@ def people(data, replicate):
     from pfl_theory.seeds import generator
 
     many = PLAN["users"][data]
-    first, second = halves(data, many, replicate)
+    whole, first, second = users_of(data, many, replicate)
     order = generator(replicate, "observations", data).permutation(first.n_users)
     ends = np.cumsum([many["train"], many["validation"], many["test"]])
     training, others = np.sort(order[: ends[0]]), order[ends[0] : ends[2]]
-    whole = first if data == "shakespeare" else users_of(data, many, replicate)  # its second halves stay unread
     loss = pfl.losses.MLP(CLASSES[data])
     train, adapt, evaluate = (
         pfl.Problem(loss, fed.select(users), dtype="float32")
@@ -54,27 +71,25 @@ def people(data, replicate):
 
 
 def users_of(data, many, replicate):
-    """All users of a data set of images."""
-    from pfl_theory.datasets import local
-    from pfl_theory.federations import dirichlet, writers
+    """All users: what they have, a half to adapt to, and one to be scored on.
 
-    images = local(data)
-    if data == "femnist":
-        return writers(images, min_size=many["least"])
-    users = many["train"] + many["validation"] + many["test"]
-    kind = {"concentration": many["concentration"], "over": "classes"}
-    return dirichlet(images, n_users=users, size=many["size"], seed=replicate, **kind)
-
-
-def halves(data, many, replicate):
-    """A half of every user to adapt to, and one to be scored on: at random of images, by speeches in order of text."""
-    if data != "shakespeare":
-        return users_of(data, many, replicate).split(0.5, seed=replicate)
+    Images are cut at random; text by speeches in their order, and who trains reads the first half alone.
+    """
     from pfl_theory import datasets
-    from pfl_theory.federations import writers_pair
+    from pfl_theory.federations import dirichlet, writers, writers_pair
 
-    parts = (datasets.shakespeare(part, context=many["context"], most=many["most"]) for part in ("train", "test"))
-    return writers_pair(*parts, min_size=many["least"], min_test=many["least"])
+    if data == "shakespeare":
+        parts = (datasets.shakespeare(part, context=many["context"], most=many["most"]) for part in ("train", "test"))
+        first, second = writers_pair(*parts, min_size=many["least"], min_test=many["least"])
+        return first, first, second
+    images = datasets.local(data)
+    if data == "femnist":
+        whole = writers(images, min_size=many["least"])
+    else:
+        users = many["train"] + many["validation"] + many["test"]
+        kind = {"concentration": many["concentration"], "over": "classes"}
+        whole = dirichlet(images, n_users=users, size=many["size"], seed=replicate, **kind)
+    return whole, *whole.split(0.5, seed=replicate)
 
 
 # --- scoring ---
@@ -185,16 +200,12 @@ def read_off(curve, round_):
 
 
 def interval(effects):
-    """Mean of the effects over seeds, and the ends of its interval."""
+    """Mean of the effects over seeds, and the ends of its interval: one seed decides nothing."""
     import numpy as np
-    from scipy import stats
 
-    values = np.asarray(effects, dtype=float)
-    k, level = len(values), PLAN["decision"]["level"]
-    if k < 2:
-        return float(values.mean()), -np.inf, np.inf
-    half = stats.t.ppf(0.5 + level / 2, k - 1) * values.std(ddof=1) / np.sqrt(k)
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+    mean, half = float(np.mean(effects)), _seeds.half_width(effects, PLAN["decision"]["level"])
+    half = np.inf if np.isnan(half) else float(half)
+    return mean, mean - half, mean + half
 
 
 def decide(low, high, margin):

@@ -165,13 +165,13 @@ def gamma(train, test, seed, rounds, share=1.0):
 # --- reading the table ---
 
 
-def matrix(part, users):
-    """A symmetric matrix from rows with i, j and upper."""
+def matrix(part, users, column="upper"):
+    """A symmetric matrix from rows with i, j and a column."""
     import numpy as np
 
     out = np.zeros((users, users))
     i, j = part["i"].astype(int), part["j"].astype(int)
-    out[i, j] = out[j, i] = part["upper"]
+    out[i, j] = out[j, i] = part[column]
     return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis import _fomo
+from analysis import _fomo, _seeds
 from pfl_theory import plotting
 
 TITLE = "FedFomo against training alone, FedAvg, FedAvg + update and Per-FedAvg, and for a target that is not one's own"
@@ -65,8 +65,8 @@ def cell(*, seed, data, split, method, replicate, rounds):
     run = pfl.run(
         algorithm, who.train, rounds=rounds, w0=who.w0, seed=k, record=scored, checkpoint=sweeps.scratch("run.npz")
     )
-    versions = {method: ""} if method != "FedAvg" else {"FedAvg": "", "update": " after"}
-    versions = {"Per-FedAvg": " after"} if method == "Per-FedAvg" else versions
+    told = {"FedAvg": {"FedAvg": "", "update": " after"}, "Per-FedAvg": {"Per-FedAvg": " after"}}
+    versions = told.get(method, {method: ""})
     moved = np.array(goals) != np.arange(len(goals))
     rows = []
     for name, when in versions.items():
@@ -107,7 +107,7 @@ def algorithm_of(method, data, who, goals):
     """What a cell trains with; everybody takes part in every round."""
     import pfl_theory as pfl
 
-    plain = {"beta": _fomo.BETA[data], "local_epochs": _fomo.EPOCHS, "batch": _fomo.BATCH}
+    plain = _fomo.work(data)
     if method == "local":
         return pfl.LocalTraining(**plain)
     if method == "FedAvg":
@@ -134,15 +134,6 @@ def at_the_end(table):
     return part.groupby(keys, sort=False)["accuracy"].agg(["mean", "min"]).reset_index()
 
 
-def half_width(values, level=0.95):
-    """Of Student's interval of a mean."""
-    import numpy as np
-    from scipy import stats
-
-    k = len(values)
-    return stats.t.ppf(0.5 + level / 2, k - 1) * np.std(values, ddof=1) / np.sqrt(k) if k > 1 else np.nan
-
-
 def compared(table):
     """Each method: mean over seeds and range, and FedFomo minus it, paired by seed."""
     import pandas as pd
@@ -163,7 +154,7 @@ def compared(table):
                     "highest_seed": wide[name].max(),
                     "worst_client": worst[name].mean(),
                     "fedfomo_minus_it": less.mean(),
-                    "half_width": half_width(less) if name != "FedFomo" else 0.0,
+                    "half_width": _seeds.half_width(less) if name != "FedFomo" else 0.0,
                     "seeds": len(less),
                 }
             )
@@ -181,7 +172,8 @@ def at_targets(table):
         for name in (n for n in METHODS if n in wide):
             gain = (wide["target"] - wide[name]).to_numpy()
             line = {"data": data, "method": METHODS[name], "at_target": wide[name].mean(), "gain_over_it": gain.mean()}
-            rows.append({**line, "half_width": half_width(gain) if name != "target" else 0.0, "seeds": len(gain)})
+            half = _seeds.half_width(gain) if name != "target" else 0.0
+            rows.append({**line, "half_width": half, "seeds": len(gain)})
     return pd.DataFrame(rows)
 
 

@@ -73,8 +73,7 @@ def sample(fed, m, seed):
     rows = [
         generator(seed, "W1 sample", i).permutation(np.arange(*fed.offsets[i : i + 2]))[:m] for i in range(len(fed))
     ]
-    made = pfl.Federation.from_arrays([fed.x[np.sort(some)] for some in rows])
-    return pfl.Federation(made.x, None, made.weights, made.offsets, fed.scale, "sample", fed.name)
+    return pfl.Federation.from_arrays([fed.x[np.sort(some)] for some in rows], scale=fed.scale, law="sample")
 
 
 # --- what the pairs say ---
@@ -138,7 +137,7 @@ def found(table):
         n = 1 + int(part["i"].max())
         truth = np.zeros(n, dtype=int)
         truth[part["i"]], truth[part["j"]] = part["of_i"], part["of_j"]
-        learned, near = matrix(part, "affinity", n), -matrix(part, "w1", n)
+        learned, near = _users.matrix(part, n, "affinity"), -_users.matrix(part, n, "w1")
         rho, p = mantel(learned, near, generator(0, "mantel", data, int(models), int(k)), PERMUTATIONS)
         same = (part["of_i"] == part["of_j"]).to_numpy()
         rows.append(
@@ -156,15 +155,6 @@ def found(table):
             }
         )
     return pd.DataFrame(rows)
-
-
-def matrix(part, name, n):
-    """A symmetric matrix of pairs."""
-    import numpy as np
-
-    out = np.zeros((n, n))
-    out[part["i"], part["j"]] = out[part["j"], part["i"]] = part[name]
-    return out
 
 
 def auc(score, same):

@@ -23,16 +23,7 @@ BIAS_STEPS = (0.1, 0.3, 1.0)
 
 
 def grid(scale):
-    full = scale == "full"
-    sets, seeds = (
-        (("femnist", "mnist", "shakespeare"), _observations.PLAN["decision"]["seeds"]) if full else (["digits"], 2)
-    )
-    return [
-        {"data": data, "method": method, "replicate": k, "plan": _observations.DIGEST}
-        for data in sets
-        for k in range(seeds)
-        for method in METHODS
-    ]
+    return _observations.cells(scale, "method", METHODS)
 
 
 def cell(*, seed, data, method, replicate, plan):
@@ -129,7 +120,7 @@ def decisions(table):
 
 def ends(table):
     """Where training ended: mean over seeds, and what was chosen."""
-    last = table[table["round"] == table.groupby(["data", "method"])["round"].transform("max")]
+    last = _observations.at_the_end(table, "method")
     found = last.groupby(["data", "method"], sort=False)
     names = ["p0", "p1", "worse", "between_users", "step", "epochs"]
     names += ["biases_only"] if "biases_only" in last else []

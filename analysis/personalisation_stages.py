@@ -18,16 +18,7 @@ ARMS = {"continued": "stage 1 continued", "Reptile(10)": "Reptile(10), Adam", "R
 
 
 def grid(scale):
-    full = scale == "full"
-    sets, seeds = (
-        (("femnist", "mnist", "shakespeare"), _observations.PLAN["decision"]["seeds"]) if full else (["digits"], 2)
-    )
-    return [
-        {"data": data, "arm": arm, "replicate": k, "plan": _observations.DIGEST}
-        for data in sets
-        for k in range(seeds)
-        for arm in ARMS
-    ]
+    return _observations.cells(scale, "arm", ARMS)
 
 
 def cell(*, seed, data, arm, replicate, plan):
@@ -69,7 +60,7 @@ def algorithm(arm, stages):
 
 def last(table):
     """Where each run ended: p0 and p1 of an arm in columns, a line a data set and seed."""
-    end = table[table["round"] == table.groupby("data")["round"].transform("max")]
+    end = _observations.at_the_end(table, "arm")
     return end.pivot_table(index=["data", "replicate"], columns="arm", values=["p0", "p1"], sort=False)
 
 
@@ -105,7 +96,7 @@ def together(parts):
 
 def ends(table):
     """Where runs ended: mean over seeds, and what was chosen."""
-    end = table[table["round"] == table.groupby("data")["round"].transform("max")]
+    end = _observations.at_the_end(table, "arm")
     names = ["p0", "p1", "worse", "between_users", "step", "epochs"]
     return end.groupby(["data", "arm"], sort=False)[names].mean().reset_index()
 

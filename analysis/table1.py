@@ -4,7 +4,7 @@ transcribed.
 
 from __future__ import annotations
 
-from analysis import _networks
+from analysis import _networks, _seeds
 from pfl_theory import plotting
 
 TITLE = "Table 1 at the paper's size, beside the numbers as transcribed, from memory"
@@ -53,13 +53,11 @@ def summary(table):
     """A line a row, method and protocol: mean over seeds, interval, and what is transcribed."""
     import numpy as np
     import pandas as pd
-    from scipy import stats
 
     lines = []
     for (name, row, method), part in table.groupby(["protocol", "row", "method"], sort=False):
         values = part[WAY].to_numpy()
         k = len(values)
-        half = stats.t.ppf(0.975, k - 1) * values.std(ddof=1) / np.sqrt(k) if k > 1 else np.nan
         real = part["source"].iloc[0] == _networks.ROWS[row].source
         printed = _networks.ROWS[row].printed
         known = method in _networks.PRINTED_METHODS and real
@@ -70,7 +68,7 @@ def summary(table):
                 "setting": part["setting"].iloc[0],
                 "method": _networks.NAMES[method],
                 "accuracy": values.mean(),
-                "interval": half,
+                "interval": _seeds.half_width(values),
                 "seeds": k,
                 "transcribed": printed[_networks.METHODS.index(method)] if known else np.nan,
                 "five_classes": part["tr40_five"].mean(),

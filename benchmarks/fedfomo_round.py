@@ -24,10 +24,10 @@ from pfl_theory.kernels.jit import kernel, n_threads
 from pfl_theory.kernels.philox import shuffle, stream_key
 
 from .alternate import alternate, report
+from .network_round import REST, jax_objective
 
 BETA, EPOCHS, BATCH, USERS, SIZE, MODELS = 0.01, 5, 50, 15, 4000, 5
 ROUND = 2  # in the first one there is nothing to download yet
-REST = 0.1  # seconds between contenders: peers' threads spin on
 CLOSE = 1e-3  # of the largest move, after 320 steps in single precision
 
 
@@ -53,15 +53,9 @@ def jax_training(loss: Any, starts: Any, x: Any, y: Any, order: Any) -> dict[str
     import jax
     import jax.numpy as jnp
 
-    def objective(point: Any, a: Any, labels: Any) -> Any:
-        for W, b in point[:-1]:
-            a = jax.nn.elu(a @ W.T + b)
-        W, b = point[-1]
-        return -jnp.take_along_axis(jax.nn.log_softmax(a @ W.T + b), labels[:, None], 1).mean()
-
     def user(point: Any, images: Any, labels: Any, batches: Any) -> Any:
         def step(point: Any, rows: Any) -> Any:
-            gradient = jax.grad(objective)(point, images[rows], labels[rows])
+            gradient = jax.grad(jax_objective)(point, images[rows], labels[rows])
             return jax.tree_util.tree_map(lambda p, g: p - BETA * g, point, gradient), None
 
         return jax.lax.scan(step, point, batches)[0]

@@ -109,6 +109,17 @@ def draw_all(key, offsets, users, tau, size, coef, out):  # type: ignore[no-unty
 # --- peers -----------------------------------------------------------------------------------------------------------
 
 
+def jax_objective(point: Any, a: Any, labels: Any) -> Any:
+    """Cross-entropy of an ELU network on rows `a`; `point`: (W, b) of every layer."""
+    import jax
+    import jax.numpy as jnp
+
+    for W, b in point[:-1]:
+        a = jax.nn.elu(a @ W.T + b)
+    W, b = point[-1]
+    return -jnp.take_along_axis(jax.nn.log_softmax(a @ W.T + b), labels[:, None], 1).mean()
+
+
 def jax_rounds(loss: Any, w: Any, x: Any, y: Any, variant: str) -> dict[str, Callable[[], Any]]:
     """Both ways to run users, as callables that return the average."""
     import jax
@@ -117,13 +128,7 @@ def jax_rounds(loss: Any, w: Any, x: Any, y: Any, variant: str) -> dict[str, Cal
     layers = [(jnp.asarray(W), jnp.asarray(b)) for W, b in loss.split(w)]
     tree = jax.tree_util
 
-    def objective(point: Any, a: Any, labels: Any) -> Any:
-        for W, b in point[:-1]:
-            a = jax.nn.elu(a @ W.T + b)
-        W, b = point[-1]
-        return -jnp.take_along_axis(jax.nn.log_softmax(a @ W.T + b), labels[:, None], 1).mean()
-
-    gradient = jax.grad(objective)
+    gradient = jax.grad(jax_objective)
 
     def moved(point: Any, scale: float, by: Any) -> Any:
         return tree.tree_map(lambda p, q: p + scale * q, point, by)

@@ -54,5 +54,14 @@ def server(files: dict[str, bytes], *, close_after: int | None = None, status: i
             thread.join(timeout=5)
 
 
+def shut_in(monkeypatch, folder: Path, module) -> Path:
+    """A reader that neither reads nor writes the user's own folders, nor reaches beyond this machine."""
+    monkeypatch.setenv("PFL_THEORY_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("PFL_THEORY_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(module, "MIRRORS", ("http://127.0.0.1:9/",))
+    return folder
+
+
 def left_behind(folder: Path) -> list[str]:
     return sorted(p.name for p in (folder / "cache").rglob("*") if p.is_file())

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_server import flipped, known, left_behind, server
+from local_server import flipped, known, left_behind, server, shut_in
 
 from pfl_theory.datasets import local, shakespeare, shakespeare_available
 from pfl_theory.errors import DataMissingError, InputError, OutputError
@@ -52,12 +52,7 @@ I, that please some, try all, both joy and terror.
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch, tmp_path):
-    """No test reads or writes the user's own folders, or reaches beyond this machine."""
-    monkeypatch.setenv("PFL_THEORY_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PFL_THEORY_DATA", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(module, "MIRRORS", ("http://127.0.0.1:9/",))
-    return tmp_path
+    return shut_in(monkeypatch, tmp_path, module)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..errors import one_of, require
 from .dataset import SPLITS, Dataset
-from .download import Archive, KnownFile, local_path, obtain
+from .download import Archive, KnownFile, local_path, mirrors_of, obtain
 
 FOLDER = "cifar-10-batches-bin"
 MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
@@ -108,7 +108,7 @@ def cifar10(split: str = "train", *, download: bool = True, base_url: str | Sequ
     True
     """
     one_of("split", split, SPLITS)
-    mirrors = MIRRORS if base_url is None else (base_url,) if isinstance(base_url, str) else tuple(base_url)
+    mirrors = mirrors_of(base_url, MIRRORS)
     # file by file into the array that stays: the training set is 150 MB, and never lies in memory twice
     images = np.empty((sum(known.n_bytes // RECORD for known in FILES[split]), RECORD - 1), np.uint8)
     labels = np.empty(len(images), np.int64)

@@ -93,6 +93,13 @@ def _verified(content: bytes, where: str, known: KnownFile, advice: str = "") ->
     return content
 
 
+def mirrors_of(base_url: str | Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Where to download from: the places that were given, one or several, else the known ones."""
+    if base_url is None:
+        return tuple(known)
+    return (base_url,) if isinstance(base_url, str) else tuple(base_url)
+
+
 def obtain(
     folder: str, known: KnownFile, *, mirrors: Sequence[str], download: bool = True, archive: Archive | None = None
 ) -> bytes:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, one_of, require
 from .dataset import SPLITS, Dataset
-from .download import KnownFile, local_path, obtain
+from .download import KnownFile, local_path, mirrors_of, obtain
 
 FOLDER = "mnist"
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
@@ -94,7 +94,7 @@ def mnist(split: str = "train", *, download: bool = True, base_url: str | Sequen
     True
     """
     one_of("split", split, SPLITS)
-    mirrors = MIRRORS if base_url is None else (base_url,) if isinstance(base_url, str) else tuple(base_url)
+    mirrors = mirrors_of(base_url, MIRRORS)
     images, labels = (_array(known, mirrors, download) for known in FILES[split])
     require(
         images.ndim == 3 and images.shape[1:] == SHAPE,

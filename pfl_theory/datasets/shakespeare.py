@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, one_of, require
 from .dataset import SPLITS, Dataset
-from .download import KnownFile, local_path, obtain
+from .download import KnownFile, local_path, mirrors_of, obtain
 
 FOLDER = "shakespeare"
 NAME = "tiny Shakespeare"
@@ -104,7 +104,7 @@ def shakespeare(
             isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number >= 1,
             f"{name} = {number!r}: must be a whole number >= 1",
         )
-    mirrors = MIRRORS if base_url is None else (base_url,) if isinstance(base_url, str) else tuple(base_url)
+    mirrors = mirrors_of(base_url, MIRRORS)
     persons: dict[str, list[str]] = {}
     for speech in speeches(obtain(FOLDER, FILE, mirrors=mirrors, download=download), FILE.name):
         if is_person(speech.speaker):

@@ -75,8 +75,8 @@ def latent(
     >>> fed.info["distribution"], fed.sizes.tolist()
     ([0, 0, 1, 1, 2, 2], [100, 100, 100, 100, 100, 100])
     """
-    users_each, found = _found(dataset, n_users, n_distributions, components, seed)
-    return _dealt(dataset, found, users_each, _most("size", size), seed)
+    users_each, found, cluster = _found(dataset, n_users, n_distributions, components, seed)
+    return _dealt(dataset, found, cluster, users_each, _most("size", size), seed)
 
 
 def latent_pair(
@@ -128,8 +128,9 @@ def latent_pair(
         "of one data set",
     )
     most, most_test = _most("size", size), _most("test_size", test_size)
-    users_each, found = _found(train, n_users, n_distributions, components, seed)
-    return _dealt(train, found, users_each, most, seed), _dealt(test, found, users_each, most_test, seed)
+    users_each, found, cluster = _found(train, n_users, n_distributions, components, seed)
+    first = _dealt(train, found, cluster, users_each, most, seed)
+    return first, _dealt(test, found, found.of(test.x), users_each, most_test, seed)
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,20 @@ class Clusters:
 
     def of(self, x: NDArray) -> NDArray:
         """Number of the nearest centre of each image, shape (N,)."""
-        return _nearest(_projected(x, self.mean, self.axes), self.centres)
+        from ..kernels.jit import one_blas_thread
+
+        with one_blas_thread():  # more would change bits
+            return _nearest(_projected(x, self.mean, self.axes), self.centres)
 
 
 def _most(name: str, size: int | None) -> int | None:
     return None if size is None else whole(name, size, 1)
 
 
-def _found(dataset: Dataset, n_users: int, n_distributions: int, components: int, seed: int) -> tuple[int, Clusters]:
-    """Users a cluster, and the clusters."""
+def _found(
+    dataset: Dataset, n_users: int, n_distributions: int, components: int, seed: int
+) -> tuple[int, Clusters, NDArray]:
+    """Users a cluster, the clusters, and the one of each image."""
     n, k = whole("n_users", n_users, 1), whole("n_distributions", n_distributions, 1)
     wanted = whole("components", components, 1)
     require(
@@ -167,15 +173,15 @@ def _found(dataset: Dataset, n_users: int, n_distributions: int, components: int
         z = _projected(dataset.x, mean, axes)
         starts = [_k_means(z, _start(z, k, generator), FIRST_STEPS) for generator in generators]
         centres = _k_means(z, min(starts, key=lambda found: found[0])[1], MAX_STEPS)[1]
-    return n // k, Clusters(mean, axes, centres[np.argsort(centres[:, 0], kind="stable")])
+        centres = centres[np.argsort(centres[:, 0], kind="stable")]
+        cluster = _nearest(z, centres)
+    return n // k, Clusters(mean, axes, centres), cluster
 
 
-def _dealt(dataset: Dataset, found: Clusters, users_each: int, most: int | None, seed: int) -> Federation:
+def _dealt(
+    dataset: Dataset, found: Clusters, cluster: NDArray, users_each: int, most: int | None, seed: int
+) -> Federation:
     """The images of each cluster, at random and evenly, to that many users."""
-    from ..kernels.jit import one_blas_thread
-
-    with one_blas_thread():
-        cluster = found.of(dataset.x)
     k = len(found.centres)
     rows = []
     for j in range(k):
