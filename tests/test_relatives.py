@@ -293,6 +293,8 @@ BAD = [
     (lambda: made(local_steps=0), "local_steps = 0; tau must be an integer >= 1"),
     (lambda: fomo.distances(np.zeros(2), np.zeros((3, 4))), r"candidates have shape \(3, 4\), the base \(2,\)"),
     (lambda: fomo.distances(np.zeros(2), np.zeros(2)), r"candidates have shape \(2,\)"),
+    (lambda: fomo.step(np.zeros(2), np.zeros((1, 4)), np.ones(1)), r"candidates have shape \(1, 4\), the base \(2,\)"),
+    (lambda: fomo.step(np.zeros(2), np.zeros((1, 2)), np.ones(3)), r"\(3,\) weights of 1 candidates"),
     (lambda: fomo.weights(1.0, [0.5, 0.2], [1.0]), r"\(2,\) losses and \(1,\) distances"),
     (lambda: fomo.weights(1.0, [0.5], [1.0], eps=-1.0), "eps = -1.0"),
     (lambda: made().towards(3), "towards got int; give a Problem"),

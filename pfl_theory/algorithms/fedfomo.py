@@ -31,6 +31,17 @@ OWN_AFFINITY = 0.1  # of a user for itself, where the others start at 0
 # --- the formulas ---
 
 
+def moves(base: ArrayLike, candidates: ArrayLike) -> NDArray:
+    """Candidates less the base, refused where they are not of one shape."""
+    base, candidates = np.asarray(base), np.asarray(candidates)
+    require(
+        candidates.ndim == 2 and base.shape == candidates.shape[1:],
+        f"FedFomo: candidates have shape {candidates.shape}, the base {base.shape}; give (m, d) candidates of the same "
+        "network as the (d,) base",
+    )
+    return np.asarray(candidates - base)
+
+
 def distances(base: NDArray, candidates: NDArray, norm: str = "l2") -> NDArray:
     """How far each candidate lies from the base.
 
@@ -47,14 +58,7 @@ def distances(base: NDArray, candidates: NDArray, norm: str = "l2") -> NDArray:
     [5.0, 7.0, 25.0]
     """
     one_of("FedFomo: norm", norm, NORMS)
-    base, candidates = np.asarray(base), np.asarray(candidates)
-    good = candidates.ndim == 2 and base.shape == candidates.shape[1:]
-    require(
-        good,
-        f"FedFomo: candidates have shape {candidates.shape}, the base {base.shape}; give (m, d) candidates of the same "
-        "network as the (d,) base",
-    )
-    away = (candidates - base).astype(np.float64)
+    away = moves(base, candidates).astype(np.float64)
     if norm == "l1":
         return np.asarray(np.abs(away).sum(1))
     square = np.einsum("md,md->m", away, away)
@@ -118,7 +122,10 @@ def step(base: NDArray, candidates: NDArray, weights: NDArray, t: float = 1.0) -
     >>> step(np.zeros(1), np.array([[1.0], [3.0]]), np.array([0.5, 0.5])).tolist()
     [2.0]
     """
-    return np.asarray(base + t * (weights @ (candidates - base)))
+    away = moves(base, candidates)
+    given = np.shape(weights)
+    require(given == away.shape[:1], f"FedFomo: {given} weights of {len(away)} candidates; give one each")
+    return np.asarray(base + t * (weights @ away))
 
 
 def select(row: NDArray, models: int, epsilon: float, rng: np.random.Generator) -> NDArray:
