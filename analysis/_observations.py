@@ -15,7 +15,7 @@ DIGEST = hashlib.sha256(_TEXT).hexdigest()[:12]  # in every cell: results under 
 SETS = {
     "femnist": "FEMNIST's writers, 62 classes",
     "mnist": "MNIST, labels by Dirichlet(0.5)",
-    "shakespeare": "Shakespeare's speakers, next character",
+    "shakespeare": "Shakespeare, next character",
     "digits": "5,000 digits, labels by Dirichlet(0.5)",
 }
 CLASSES = {"femnist": 62, "mnist": 10, "shakespeare": 65, "digits": 10}
