@@ -25,6 +25,7 @@ METHODS = {
     "FedFomo": "FedFomo",
     "target": "FedFomo, other target",
 }
+SHORT = ("local", "FedAvg", "+ update", "Per-FedAvg", "FedFomo", "towards it")
 TRAINED = ("local", "FedAvg", "Per-FedAvg", "FedFomo")  # FedAvg + update is scored with FedAvg
 ALPHA = {"mnist": 0.05, "cifar10": 0.005, "digits": 0.05}
 FULL_ROUNDS = 20
@@ -198,8 +199,8 @@ def against_rounds(table):
             low, mid, high = line.min(), line.mean(), line.max()
             plotting.band(ax, mid.index.to_numpy(), low, mid, high, METHODS[name], k)
         ax.set(xlabel="round", title=f"{_fomo.TITLES[data]}, {split}")
-        after = part[(part["data"] == data) & (part["split"] == split) & (part["round"] >= 1)]["accuracy"]
-        ax.set_ylim(bottom=max(0.0, float(after.min()) - 3))
+        late = part["round"] >= part["round"].max() / 4  # what is reached at once by all hides what sets them apart
+        ax.set_ylim(bottom=float(part[(part["data"] == data) & (part["split"] == split) & late]["accuracy"].min()) - 2)
     axes[0][0].set_ylabel("accuracy, mean of clients (%)")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7)
     return fig
@@ -228,9 +229,10 @@ def spread(table):
         axes[0][-1].errorbar(
             at, line["at_target"], yerr=line["half_width"], label=_fomo.TITLES[data], capsize=2, **look
         )
-    axes[0][-1].set_xticks(range(len(line)), line["method"], rotation=70, fontsize=6)
-    axes[0][-1].set(xlabel="method", title="another's distribution")
-    axes[0][-1].legend(fontsize=6)
+    axes[0][-1].set_xticks(range(len(SHORT)), SHORT, rotation=70, fontsize=6)
+    axes[0][-1].set(xlabel="method", ylim=(0, 125), ylabel="accuracy there (%)")
+    axes[0][-1].set_title("another's images")
+    axes[0][-1].legend(fontsize=6, ncols=2, loc="upper center", columnspacing=0.8, handletextpad=0.2)
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7)
     return fig
 

@@ -178,7 +178,7 @@ def summary(table):
 
 
 def plot(table):
-    """Affinity against W1, a dot a pair of the first seed; and what every seed says."""
+    """Affinity against W1, a dot a pair and seed; and what every seed says."""
     import numpy as np
 
     sets = list(dict.fromkeys(table["data"]))
