@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import _seeds
+from pfl_theory import plotting
 
 _TEXT = Path(__file__).with_name("observations.json").read_bytes()
 PLAN = json.loads(_TEXT)
@@ -227,3 +228,25 @@ def decided(claim, data, effects, **more):
     line = {"claim": claim, "data": data, "contrast": PLAN["claims"][claim]["contrast"], "margin": margin}
     found = {"effect": mean, "low": low, "high": high, "spread": spread, "seeds": len(effects)}
     return {**line, **more, **found, "decision": decide(low, high, margin), "plan": DIGEST}
+
+
+# --- showing ---
+
+
+def mark(ax, at, k, seeds, line):
+    """A dot a seed beside `at`, and the interval of a line of decisions with what it decides."""
+    import numpy as np
+
+    look = plotting.series_style(k) | {"linestyle": "none", "markersize": 3}
+    ax.plot(np.full(len(seeds), at - 0.12), seeds, alpha=0.7, **look)
+    if len(seeds) > 1:
+        half = line["high"] - line["effect"]
+        ax.errorbar([at + 0.12], [line["effect"]], yerr=[half], color=look["color"], marker=look["marker"], capsize=3)
+        ax.annotate(line["decision"], (at + 0.12, line["high"]), ha="center", va="bottom", fontsize=7)
+
+
+def between_users(ax, part, x, k):
+    """A standard deviation of p1 between users either way, where the lines of a method end: mean over seeds."""
+    end = part[part["round"] == part["round"].max()]
+    bar = {"color": plotting.series_style(k)["color"], "capsize": 2, "linewidth": 0.8}
+    ax.errorbar([end[x].mean() * (1 + 0.02 * k)], [end["p1"].mean()], yerr=[end["between_users"].mean()], **bar)

@@ -14,7 +14,8 @@ CHOICES = {
     "on the other half; step and number of epochs chosen for each method and seed on further users",
     "training": "10 users a round, batches of 20; FedAvg takes 10 local steps, FedSGD one; a round of centralised SGD "
     "is 100 steps; rounds differ, for what is compared are models of equal p0, not budgets",
-    "interval": "Student's t over seeds at level 1 - 0.05 / 4; a line is the mean over seeds, a shade its range",
+    "interval": "Student's t over seeds at level 1 - 0.05 / 4; a line is the mean over seeds, a shade its range; bars "
+    "where lines of p1 end: one standard deviation between users either way",
     "biases only": "after 20 exact gradient steps of the biases alone: what adjusting to a user's labels is worth",
 }
 METHODS = {"FedAvg": "FedAvg, K = 10", "FedSGD": "FedSGD, K = 1", "centralized": "centralised SGD"}
@@ -137,6 +138,7 @@ def plot(table):
                 line = part.groupby("gradients")[names]
                 low, mid, high = line.min(), line.mean(), line.max()
                 plotting.band(ax, mid.index.to_numpy(), low, mid, high, name, k)
+            _observations.between_users(column[1], part, "gradients", k)
         column[0].set_title(_observations.SETS[data], fontsize=7.5)
         for ax in column:
             ax.set_xscale("log")
@@ -159,24 +161,12 @@ def differences(table):
             line = verdicts[(verdicts["data"] == data) & (verdicts["claim"] == claim) & verdicts["confirmatory"]].iloc[
                 0
             ]
-            interval(ax, k, seeds, line)
+            _observations.mark(ax, k, k, seeds, line)
         ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
         ax.set_xticks(range(len(sets)), sets)
         ax.set(xlabel="data", ylabel="difference of p1 (points)")
         ax.set_title(f"{claim}: FedAvg minus {METHODS[CLAIMS[claim]]}; line: margin", fontsize=7.5)
     return fig
-
-
-def interval(ax, k, seeds, line):
-    """A dot a seed, and the interval with its decision."""
-    import numpy as np
-
-    look = plotting.series_style(k) | {"linestyle": "none", "markersize": 3}
-    ax.plot(np.full(len(seeds), k - 0.12), seeds, alpha=0.7, **look)
-    if len(seeds) > 1:
-        half = line["high"] - line["effect"]
-        ax.errorbar([k + 0.12], [line["effect"]], yerr=[half], color=look["color"], marker=look["marker"], capsize=3)
-        ax.annotate(line["decision"], (k + 0.12, line["high"]), ha="center", va="bottom", fontsize=7)
 
 
 def tables(table):

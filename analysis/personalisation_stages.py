@@ -12,7 +12,8 @@ CHOICES = {
     "stages": "FedAvg with server momentum 0.9 and 10 local steps; then Reptile(K) with Adam at the server; then "
     "epochs of SGD of each user. Beside it: the first stage continued for as many rounds as the second",
     "p0, p1": "accuracy before and after the third stage, on users who took no part in training: see meta_learning",
-    "interval": "Student's t over seeds at level 1 - 0.05 / 4; a line is the mean over seeds, a shade its range",
+    "interval": "Student's t over seeds at level 1 - 0.05 / 4; a line is the mean over seeds, a shade its range; bars "
+    "where lines of p1 end: one standard deviation between users either way",
 }
 ARMS = {"continued": "stage 1 continued", "Reptile(10)": "Reptile(10), Adam", "Reptile(1)": "Reptile(1), Adam"}
 
@@ -105,19 +106,39 @@ def plot(table):
     sets = list(dict.fromkeys(table["data"]))
     fig, axes = plotting.figure(2, len(sets), width="page", height=4.6, sharex="col", squeeze=False)
     for column, data in zip(axes.T, sets, strict=True):
-        for ax, name in zip(column, ("p0", "p1"), strict=True):
-            for k, (arm, label) in enumerate(ARMS.items()):
-                line = table[(table["data"] == data) & (table["arm"] == arm) & (table["round"] > 0)].groupby("round")[
-                    name
-                ]
+        for k, (arm, label) in enumerate(ARMS.items()):
+            part = table[(table["data"] == data) & (table["arm"] == arm) & (table["round"] > 0)]
+            for ax, name in zip(column, ("p0", "p1"), strict=True):
+                line = part.groupby("round")[name]
                 low, mid, high = line.min(), line.mean(), line.max()
                 plotting.band(ax, mid.index.to_numpy(), low, mid, high, label, k)
+            _observations.between_users(column[1], part, "round", k)
+        for ax in column:
             ax.axvline(table[table["data"] == data]["switch"].iloc[0], color="black", linewidth=0.8)
         column[0].set_title(_observations.SETS[data], fontsize=7.5)
         column[1].set_xlabel("round; black: stage 2 begins")
     axes[0][0].set_ylabel("before personalising: p0 (%)")
     axes[1][0].set_ylabel("after: p1 (%)")
     fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return {"": fig, "decisions": differences(table)}
+
+
+def differences(table):
+    """What C2a and C2b compare: a dot a seed, the interval, the margin."""
+    found, end = decisions(table), last(table)
+    panels = (("C2a", "p0", "continued"), ("C2a", "p1", "continued"), ("C2b", "p1", "Reptile(1)"))
+    sets = list(dict.fromkeys(table["data"]))
+    fig, axes = plotting.figure(1, len(panels), width="page", height=2.8, squeeze=False)
+    for ax, (claim, name, other) in zip(axes[0], panels, strict=True):
+        for k, data in enumerate(sets):
+            line = found[(found["data"] == data) & (found["claim"] == claim) & (found["of"] == name)].iloc[0]
+            both = end.loc[data][name]
+            _observations.mark(ax, k, k, both["Reptile(10)"] - both[other], line)
+        ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
+        ax.set_xticks(range(len(sets)), sets, fontsize=7)
+        ax.set(xlabel="data", ylabel=f"difference of {name} (points)")
+        ax.set_title(f"{claim}: Reptile(10) minus\n{ARMS[other]}; line: margin", fontsize=7.5)
+        ax.margins(x=0.25, y=0.15)
     return fig
 
 
