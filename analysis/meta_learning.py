@@ -164,6 +164,7 @@ def differences(table):
             _observations.mark(ax, k, k, seeds, line)
         ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
         ax.set_xticks(range(len(sets)), sets)
+        ax.set_xlim(-0.6, len(sets) - 0.4)
         ax.set(xlabel="data", ylabel="difference of p1 (points)")
         ax.set_title(f"{claim}: FedAvg minus {METHODS[CLAIMS[claim]]}; line: margin", fontsize=7.5)
     return fig

@@ -136,9 +136,10 @@ def differences(table):
             _observations.mark(ax, k, k, both["Reptile(10)"] - both[other], line)
         ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
         ax.set_xticks(range(len(sets)), sets, fontsize=7)
+        ax.set_xlim(-0.6, len(sets) - 0.4)
         ax.set(xlabel="data", ylabel=f"difference of {name} (points)")
         ax.set_title(f"{claim}: Reptile(10) minus\n{ARMS[other]}; line: margin", fontsize=7.5)
-        ax.margins(x=0.25, y=0.15)
+        ax.margins(y=0.15)
     return fig
 
 

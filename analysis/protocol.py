@@ -238,7 +238,7 @@ def nearest(table):
 
 def rehearsal(table):
     """What a quick table must be called: other images, few rounds, so that nothing follows from it."""
-    return "rehearsal on 5,000 digits, no result; " if (table["source"] == "digits").all() else ""
+    return "rehearsal on 5,000 digits, no result\n" if (table["source"] == "digits").all() else ""
 
 
 def tried(table):
