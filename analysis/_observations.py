@@ -233,16 +233,27 @@ def decided(claim, data, effects, **more):
 # --- showing ---
 
 
-def mark(ax, at, k, seeds, line):
-    """A dot a seed beside `at`, and the interval of a line of decisions with what it decides."""
-    import numpy as np
+def curves(table, choice, options, x, xlabel):
+    """p0 and p1 against x: mean over seeds and range, and the spread between users at the end.
 
-    look = plotting.series_style(k) | {"linestyle": "none", "markersize": 3}
-    ax.plot(np.full(len(seeds), at - 0.12), seeds, alpha=0.7, **look)
-    if len(seeds) > 1:
-        half = line["high"] - line["effect"]
-        ax.errorbar([at + 0.12], [line["effect"]], yerr=[half], color=look["color"], marker=look["marker"], capsize=3)
-        ax.annotate(line["decision"], (at + 0.12, line["high"]), ha="center", va="bottom", fontsize=7)
+    Returns the figure and, for each data set, its two axes; `options`: name and label of what is compared.
+    """
+    sets = list(dict.fromkeys(table["data"]))
+    fig, axes = plotting.figure(2, len(sets), width="page", height=4.6, sharex="col", squeeze=False)
+    for column, data in zip(axes.T, sets, strict=True):
+        for k, (option, label) in enumerate(options.items()):
+            part = table[(table["data"] == data) & (table[choice] == option) & (table["round"] > 0)]
+            for ax, name in zip(column, ("p0", "p1"), strict=True):
+                line = part.groupby(x)[name]
+                low, mid, high = line.min(), line.mean(), line.max()
+                plotting.band(ax, mid.index.to_numpy(), low, mid, high, label, k)
+            between_users(column[1], part, x, k)
+        column[0].set_title(SETS[data], fontsize=7.5)
+        column[1].set_xlabel(xlabel)
+    axes[0][0].set_ylabel("before personalising: p0 (%)")
+    axes[1][0].set_ylabel("after: p1 (%)")
+    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return fig, dict(zip(sets, axes.T, strict=True))
 
 
 def between_users(ax, part, x, k):
@@ -250,3 +261,34 @@ def between_users(ax, part, x, k):
     end = part[part["round"] == part["round"].max()]
     bar = {"color": plotting.series_style(k)["color"], "capsize": 2, "linewidth": 0.8}
     ax.errorbar([end[x].mean() * (1 + 0.02 * k)], [end["p1"].mean()], yerr=[end["between_users"].mean()], **bar)
+
+
+def differences(panels):
+    """A panel a contrast: on every data set a dot a seed, the interval with its decision; and the margin.
+
+    `panels`: claim, what of it is compared (p0 or p1), title, and for each data set the effects of the seeds and the
+    line of decisions.
+    """
+    fig, axes = plotting.figure(1, len(panels), width="page", height=2.8, squeeze=False)
+    for ax, (claim, name, title, found) in zip(axes[0], panels, strict=True):
+        for k, (effects, line) in enumerate(found.values()):
+            mark(ax, k, effects, line)
+        ax.axhline(PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
+        ax.set_xticks(range(len(found)), list(found), fontsize=7)
+        ax.set_xlim(-0.6, len(found) - 0.4)
+        ax.set(xlabel="data", ylabel=f"difference of {name} (points)")
+        ax.set_title(f"{claim}: {title}; line: margin", fontsize=7.5)
+        ax.margins(y=0.15)
+    return fig
+
+
+def mark(ax, k, effects, line):
+    """A dot a seed, and the interval of a line of decisions with what it decides, at the k-th place."""
+    import numpy as np
+
+    look = plotting.series_style(k) | {"linestyle": "none", "markersize": 3}
+    ax.plot(np.full(len(effects), k - 0.12), effects, alpha=0.7, **look)
+    if len(effects) > 1:
+        half = line["high"] - line["effect"]
+        ax.errorbar([k + 0.12], [line["effect"]], yerr=[half], color=look["color"], marker=look["marker"], capsize=3)
+        ax.annotate(line["decision"], (k + 0.12, line["high"]), ha="center", va="bottom", fontsize=7)

